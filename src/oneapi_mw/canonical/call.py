@@ -1,0 +1,41 @@
+"""A request as the convert stage hands it inward: the fields every stage reads, and the original bytes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from oneapi_mw.scope import ScopeKey
+from oneapi_mw.types import JsonObject
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One request to a model, checked as far as the gateway reads it.
+
+    The canonical request is decoded from `body` only when an upstream speaks another format.
+    """
+
+    operation: str
+    format: str
+    """Wire format of `body`, by name."""
+    model: str
+    """As the client asked for it; routing maps it to the upstream's name."""
+    stream: bool
+    body: JsonObject
+    """Parsed body. Never changed in place."""
+    raw: bytes | None
+    """The bytes `body` was parsed from; `None` once a stage has changed the body."""
+    max_output: int | None = None
+    """The client's own limit on generated tokens, over all candidates."""
+    candidates: int = 1
+    input_estimate: int = 0
+    """Input tokens, estimated from the text without a tokenizer."""
+    usage_wanted: bool = True
+    """Whether the client asked to see usage in a stream (only formats that make it optional)."""
+
+    def with_body(self, body: JsonObject) -> Call:
+        """This call with another body; the original bytes no longer apply."""
+        return replace(self, body=body, raw=None)
+
+
+CALL: ScopeKey[Call] = ScopeKey("oneapi_mw.call")

@@ -1,0 +1,80 @@
+"""What one client request accumulates on its way in and out.
+
+`Exchange` is the one mutable object the stages share: inner stages write what outer stages report.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from typing import Literal, TypeAlias
+
+from oneapi_mw.scope import ScopeKey
+from oneapi_mw.usage import Produced, Usage
+
+Outcome: TypeAlias = Literal["pending", "complete", "failed", "client_gone", "cancelled"]
+
+
+@dataclass(slots=True)
+class Attempt:
+    """One upstream call. Times are `time.perf_counter()` seconds."""
+
+    channel_id: int
+    channel_uuid: str
+    channel_name: str
+    model: str
+    """Model name sent upstream."""
+    url: str
+    wire: str
+    """Wire format spoken upstream."""
+    started_at: float = field(default_factory=time.perf_counter)
+    status: int | None = None
+    error: str | None = None
+    dispatched: bool = False
+    """Whether at least one byte of the request may have reached the upstream."""
+    refused: bool = False
+    """The upstream answered with a definite error before any output: nothing is owed for it."""
+    first_byte_at: float | None = None
+    price_index: int = 0
+    """Index of the candidate in the plan whose price applies."""
+
+
+@dataclass(slots=True)
+class Exchange:
+    """One client request. Created by the exchange stage, filled by the stages inside it."""
+
+    request_id: str
+    started_at: float = field(default_factory=time.time)
+    """Unix seconds; the instant prices are looked up for."""
+    clock: float = field(default_factory=time.perf_counter)
+    attempts: list[Attempt] = field(default_factory=list)
+    usage: Usage | None = None
+    """As the upstream reported it; the last report wins."""
+    produced: Produced = field(default_factory=Produced)
+    outcome: Outcome = "pending"
+    status: int = 0
+    """Status sent to the client, 0 before the response began."""
+    code: str | None = None
+    """Error code when the request failed."""
+    charged: int | None = None
+    """Quota units settled; `None` until settled."""
+    dropped: list[str] = field(default_factory=list)
+    """Request fields the target could not express (the `X-Oneapi-Dropped` header)."""
+
+    @property
+    def elapsed_ms(self) -> int:
+        return int((time.perf_counter() - self.clock) * 1000)
+
+
+EXCHANGE: ScopeKey[Exchange] = ScopeKey("oneapi_mw.exchange")
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """What a path asks for: the operation and the wire format the client speaks there."""
+
+    operation: str
+    format: str
+
+
+ENDPOINT: ScopeKey[Endpoint] = ScopeKey("oneapi_mw.endpoint")

@@ -1,0 +1,158 @@
+"""The ledger: the only code that changes balances. One interface, the same on every backend.
+
+A hold is reserved before anything goes upstream and ends exactly once, in `settle` (charge what was
+consumed, return the rest) or `void` (return everything). All operations are idempotent by key.
+
+    (none) --reserve--> open --extend*--> open --settle--> settled
+                         |                  |----void----> void
+                         '-- lease ended --sweep--> settled (estimated) or void
+
+Every method hands its operation to the backend before it first waits: cancelling the caller never takes
+an operation back, so a cancelled request ends its hold simply by calling `void` or `settle` on its way out.
+An ending asked for while the reserve of the same key is still on its way is carried out after it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal, Protocol, TypeAlias
+
+from oneapi_mw.types import JsonObject, Quota
+
+DeniedReason: TypeAlias = Literal["user_quota", "token_quota", "state"]
+HoldState: TypeAlias = Literal["open", "settled", "void"]
+
+LEASE_SECONDS = 60
+"""How long a hold stays open without its worker renewing it, by the database's clock."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reserve:
+    """What to set aside for one request."""
+
+    key: str
+    """The request id: at most 32 characters, unique."""
+    user_id: int
+    token_id: int
+    amount: Quota
+    """Not negative. 0 is a hold too: it makes free requests count exactly once."""
+    kind: str = "model"
+    lease_seconds: int = LEASE_SECONDS
+    fallback: Quota = 0
+    """What to charge should the worker die before any progress mark: the price of the prompt."""
+    card_id: str = ""
+    group_ratio: int = 1_000_000
+    """Millionths, frozen at admission."""
+    started_at: int = 0
+    """Unix milliseconds; the instant the price was looked up for."""
+    body_hash: str = ""
+    log: JsonObject = field(default_factory=dict)
+    """What a log row needs that is known at admission (see `LogFacts`), for holds a sweeper has to end."""
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    key: str
+    amount: Quota
+
+
+@dataclass(frozen=True, slots=True)
+class Denied:
+    reason: DeniedReason
+    remaining: Quota = 0
+    """What the account that was short still had: the user's for `user_quota`, the token's for `token_quota`."""
+
+
+@dataclass(frozen=True, slots=True)
+class LogFacts:
+    """The consume-log row of a settlement. Names are the columns of table `logs`."""
+
+    user_uuid: str = ""
+    username: str = ""
+    token_uuid: str = ""
+    token_name: str = ""
+    channel_id: int | None = None
+    channel_uuid: str | None = None
+    channel_name: str = ""
+    model_name: str = ""
+    origin_model_name: str = ""
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    cached_prompt_tokens: int = 0
+    content: str = ""
+    trace_id: str = ""
+    elapsed_time: int = 0
+    """Milliseconds."""
+    is_stream: bool = False
+    metadata: Mapping[str, object] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """How a hold ended. The same for every repeated call with its key."""
+
+    key: str
+    state: HoldState
+    charged: Quota
+    first: bool
+    """Whether this very call ended the hold."""
+
+
+@dataclass(frozen=True, slots=True)
+class Balance:
+    """An account now. `quota` already has open holds subtracted."""
+
+    quota: Quota
+    used_quota: Quota
+    request_count: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """A deviation an audit found."""
+
+    invariant: str
+    subject: str
+    detail: str
+
+
+class Ledger(Protocol):
+    """Quota balances, as billing needs them. Raises `StoreUnavailable` when the backend cannot be reached."""
+
+    async def start(self) -> None: ...
+
+    async def aclose(self) -> None:
+        """Carry out what was handed over, then stop."""
+
+    async def reserve(self, request: Reserve) -> Held | Denied:
+        """Set `amount` aside from the user and, when it is limited, the token: both or neither.
+
+        Repeating a key changes nothing and returns the first answer's hold.
+        """
+
+    async def extend(self, key: str, by: Quota, *, mark: Quota = 0) -> Held | Denied:
+        """Set more aside for an open hold, and note that `mark` quota units are owed by now."""
+
+    async def settle(self, key: str, final: Quota, facts: LogFacts) -> Settled:
+        """End the hold: charge `final` (never refused for lack of balance), return the rest, write log and cost.
+
+        With state `void` and `first` false in the answer when the hold had been voided before.
+        Raises `KeyError` for a key that was never reserved.
+        """
+
+    async def void(self, key: str, *, reason: str = "") -> Settled:
+        """End the hold and return everything. Unknown keys are voided trivially."""
+
+    async def renew(self, worker: str, marks: Mapping[str, Quota]) -> None:
+        """Extend the lease of this worker's open holds; `marks` maps keys to what is owed by now."""
+
+    async def sweep(self, *, limit: int = 500) -> int:
+        """End holds whose lease ran out: at the last mark or `fallback`. Returns how many."""
+
+    async def user_balance(self, user_id: int) -> Balance: ...
+
+    async def token_balance(self, token_id: int) -> Balance: ...
+
+    async def audit(self) -> Sequence[Finding]:
+        """Check the invariants over the whole database; empty when the books balance."""

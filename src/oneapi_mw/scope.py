@@ -1,0 +1,69 @@
+"""Typed slots in the ASGI scope, the only way stages hand values to the stages inside them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar, cast
+
+from starlette.types import Scope
+
+T = TypeVar("T")
+
+
+class MissingStage(RuntimeError):
+    """A stage read a scope key that no stage before it has written."""
+
+    def __init__(self, key: str) -> None:
+        super().__init__(f"scope key {key!r} is not set: put the middleware that provides it outside this one")
+
+
+@dataclass(frozen=True, slots=True)
+class ScopeKey(Generic[T]):
+    """A typed slot in the ASGI scope, declared beside the type it holds and written by one stage."""
+
+    name: str
+    """`oneapi_mw.<noun>`; the key in the scope."""
+
+    def put(self, scope: Scope, value: T) -> Scope:
+        """A copy of `scope` that also holds `value`: the host's scope never sees our keys."""
+        return {**scope, self.name: value}
+
+    def get(self, scope: Scope) -> T:
+        """The value an outer stage has put there. Raises `MissingStage`."""
+        try:
+            return cast(T, scope[self.name])
+        except KeyError:
+            raise MissingStage(self.name) from None
+
+    def find(self, scope: Scope) -> T | None:
+        """The value, or `None` when the stage that provides it is not part of this pipeline."""
+        return cast("T | None", scope.get(self.name))
+
+
+def route_path(scope: Scope) -> str:
+    """The path below the mount: `path` less `root_path`, always starting with a slash.
+
+    A path equal to the mount itself is `/`. A path outside `root_path` (a proxy prefix the server
+    did not add) is returned whole, as ASGI servers of both habits exist.
+    """
+    path: str = scope["path"]
+    root: str = scope.get("root_path", "").rstrip("/")
+    if not root or not path.startswith(root):
+        return path
+    rest = path[len(root) :]
+    if not rest:
+        return "/"
+    return rest if rest[0] == "/" else path
+
+
+def header(scope: Scope, name: bytes) -> bytes | None:
+    """The first value of header `name` (lower case), or `None`."""
+    for key, value in scope["headers"]:
+        if key == name:
+            return cast(bytes, value)
+    return None
+
+
+def put_extension(scope: Scope, name: str, value: Any) -> Scope:
+    """A copy of `scope` whose `extensions` also offer `name`."""
+    return {**scope, "extensions": {**(scope.get("extensions") or {}), name: value}}

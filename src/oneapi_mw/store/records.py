@@ -1,0 +1,165 @@
+"""What repositories return: frozen rows without secrets in the clear, unless a field says so."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from oneapi_mw.types import Quota
+
+
+@dataclass(frozen=True, slots=True)
+class UserRecord:
+    id: int
+    uuid: str
+    username: str
+    display_name: str
+    role: int
+    status: int
+    email: str
+    github_id: str
+    wechat_id: str
+    lark_id: str
+    oidc_id: str
+    quota: Quota
+    used_quota: Quota
+    request_count: int
+    group: str
+    aff_code: str
+    inviter_uuid: str | None
+    mcp_tool_blacklist: tuple[str, ...]
+    metadata: dict[str, Any]
+    created_at: int
+    updated_at: int
+    password_hash: str = ""
+    """Only filled by look-ups for login."""
+
+
+@dataclass(frozen=True, slots=True)
+class TokenRecord:
+    id: int
+    uuid: str
+    user_id: int
+    user_uuid: str
+    key: str
+    """The unsealed key without its prefix."""
+    status: int
+    name: str
+    created_time: int
+    accessed_time: int
+    expired_time: int
+    remain_quota: Quota
+    unlimited_quota: bool
+    used_quota: Quota
+    models: str | None
+    subnet: str | None
+    created_at: int
+    updated_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelRecord:
+    """A channel as stored: JSON columns are still text."""
+
+    id: int
+    uuid: str
+    type: int
+    key: str
+    """The unsealed provider key."""
+    status: int
+    name: str
+    weight: int
+    created_time: int
+    test_time: int
+    response_time: int
+    base_url: str
+    other: str | None
+    balance: str
+    balance_updated_time: int
+    models: str
+    hidden_models: str | None
+    model_configs: str | None
+    group: str
+    used_quota: Quota
+    model_mapping: str | None
+    priority: int
+    config: str
+    ratelimit: int
+    system_prompt: str | None
+    testing_model: str | None
+    model_ratio: str | None
+    completion_ratio: str | None
+    inference_profile_arn_map: str | None
+    created_at: int
+    updated_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class LogRecord:
+    uuid: str
+    user_id: int
+    user_uuid: str
+    token_id: int | None
+    token_uuid: str | None
+    channel_uuid: str | None
+    channel_name: str
+    created_at: int
+    type: int
+    content: str
+    username: str
+    token_name: str
+    model_name: str
+    origin_model_name: str
+    quota: Quota
+    prompt_tokens: int
+    completion_tokens: int
+    cached_prompt_tokens: int
+    request_id: str
+    trace_id: str
+    elapsed_time: int
+    is_stream: bool
+    system_prompt_reset: bool
+    metadata: dict[str, Any] | None
+    updated_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class CostRecord:
+    uuid: str
+    request_id: str
+    user_uuid: str
+    quota: Quota
+    state: str
+    """`pending` (quota is the hold), `final` or `void`."""
+    estimated: bool
+    created_time: int
+    created_at: int
+    updated_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Which rows of a list: `offset` rows are skipped, at most `limit` returned."""
+
+    offset: int = 0
+    limit: int = 10
+    sort: str = "id"
+    descending: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class LogFilter:
+    user_id: int | None = None
+    token_id: int | None = None
+    type: int = 0
+    """0 is every type."""
+    start: int = 0
+    """Unix seconds, inclusive; 0 is open."""
+    end: int = 0
+    """Unix seconds, inclusive; 0 is open."""
+    username: str = ""
+    token_name: str = ""
+    model_name: str = ""
+    channel_uuid: str = ""
+    keyword: str = ""
+    """Part of the content; a UUID matches the uuid columns instead."""

@@ -1,0 +1,270 @@
+"""The tables. Column names are One API's, so that its exports and admin tools read our database.
+
+Where it stores a secret in the clear we store a keyed digest (64 hexadecimal digits) to find it by, and a
+sealed copy where it has to be shown again (`store.keyring`). Times in `*_at` are Unix milliseconds unless a comment says seconds.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any, ClassVar
+
+from sqlalchemy import BigInteger, Boolean, Index, Integer, LargeBinary, MetaData, SmallInteger, String, Text
+from sqlalchemy.orm import registry
+from sqlmodel import Field, SQLModel
+
+from oneapi_mw.ids import uuid7
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+BigId = BigInteger().with_variant(Integer, "sqlite")  # only INTEGER autoincrements on SQLite
+
+
+def now_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+class Base(SQLModel, registry=registry(metadata=metadata)):
+    """Own registry and metadata: a host application's SQLModel tables never meet ours."""
+
+    metadata: ClassVar[MetaData] = metadata
+
+
+def _id() -> Any:
+    return Field(default=None, primary_key=True, sa_type=BigId)
+
+
+def _uuid() -> Any:
+    return Field(default_factory=uuid7, max_length=36, unique=True)
+
+
+def _text(default: str | None = "") -> Any:
+    return Field(default=default, sa_type=Text, nullable=default is None)
+
+
+def _big(default: int = 0, **kwargs: Any) -> Any:
+    return Field(default=default, sa_type=BigInteger, nullable=False, **kwargs)
+
+
+def _ms() -> Any:
+    return Field(default_factory=now_ms, sa_type=BigInteger, nullable=False)
+
+
+class User(Base, table=True):
+    __tablename__ = "users"
+
+    id: int | None = _id()
+    uuid: str = _uuid()
+    username: str = Field(max_length=64, unique=True)
+    password: str = Field(max_length=255)  # a hash
+    display_name: str = Field(default="", max_length=64, index=True)
+    role: int = 1
+    status: int = 1
+    email: str = Field(default="", max_length=64, index=True)
+    github_id: str = Field(default="", max_length=255)
+    wechat_id: str = Field(default="", max_length=255)
+    lark_id: str = Field(default="", max_length=255)
+    oidc_id: str = Field(default="", max_length=255)
+    access_token_digest: str | None = Field(default=None, max_length=64, unique=True)
+    quota: int = _big()
+    used_quota: int = _big()
+    request_count: int = _big()
+    group: str = Field(default="default", max_length=32)
+    aff_code: str | None = Field(default=None, max_length=32, unique=True)
+    inviter_id: int | None = Field(default=None, sa_type=BigInteger)
+    inviter_uuid: str | None = Field(default=None, max_length=36)
+    mcp_tool_blacklist: str | None = _text(None)
+    # `metadata` is taken by the ORM; the column carries the reference's name
+    meta: str | None = Field(default=None, sa_type=Text, sa_column_kwargs={"name": "metadata"})
+    created_at: int = _ms()
+    updated_at: int = _ms()
+
+
+class Token(Base, table=True):
+    __tablename__ = "tokens"
+
+    id: int | None = _id()
+    uuid: str = _uuid()
+    user_id: int = Field(sa_type=BigInteger, index=True)
+    user_uuid: str = Field(max_length=36)
+    key_digest: str = Field(max_length=64, unique=True)
+    key_sealed: bytes = Field(sa_type=LargeBinary)
+    status: int = 1
+    name: str = Field(default="", max_length=255, index=True)
+    created_time: int = _big()  # seconds
+    accessed_time: int = _big()  # seconds
+    expired_time: int = _big(-1)  # seconds, -1 = never
+    remain_quota: int = _big()
+    unlimited_quota: bool = Field(default=False, sa_type=Boolean)
+    used_quota: int = _big()
+    models: str | None = _text(None)
+    subnet: str | None = _text(None)
+    deleted: bool = False
+    created_at: int = _ms()
+    updated_at: int = _ms()
+
+
+class ChannelRow(Base, table=True):
+    __tablename__ = "channels"
+
+    id: int | None = _id()
+    uuid: str = _uuid()
+    type: int = 0
+    key_sealed: bytes = Field(sa_type=LargeBinary)
+    status: int = 1
+    name: str = Field(default="", max_length=255, index=True)
+    weight: int = 0
+    created_time: int = _big()  # seconds
+    test_time: int = _big()  # seconds
+    response_time: int = 0  # ms
+    base_url: str = _text()
+    other: str | None = _text(None)
+    balance: str = Field(default="0", max_length=32)  # USD, decimal text
+    balance_updated_time: int = _big()  # seconds
+    models: str = _text()
+    hidden_models: str | None = _text(None)
+    model_configs: str | None = _text(None)
+    group: str = Field(default="default", sa_type=Text)
+    used_quota: int = _big()
+    model_mapping: str | None = _text(None)
+    priority: int = _big()
+    config: str = _text()
+    ratelimit: int = 0
+    system_prompt: str | None = _text(None)
+    testing_model: str | None = Field(default=None, max_length=255)
+    model_ratio: str | None = _text(None)
+    completion_ratio: str | None = _text(None)
+    inference_profile_arn_map: str | None = _text(None)
+    created_at: int = _ms()
+    updated_at: int = _ms()
+
+
+class Log(Base, table=True):
+    __tablename__ = "logs"
+
+    id: int | None = _id()
+    uuid: str = _uuid()
+    user_id: int = Field(sa_type=BigInteger)
+    user_uuid: str = Field(default="", max_length=36)
+    token_id: int | None = Field(default=None, sa_type=BigInteger)
+    token_uuid: str | None = Field(default=None, max_length=36)
+    channel_id: int | None = Field(default=None, sa_type=BigInteger)
+    channel_uuid: str | None = Field(default=None, max_length=36)
+    channel_name: str = Field(default="", max_length=255)
+    created_at: int = _big()  # seconds
+    type: int = Field(default=0, sa_type=SmallInteger)
+    content: str = _text()
+    username: str = Field(default="", max_length=64)
+    token_name: str = Field(default="", max_length=255)
+    model_name: str = Field(default="", max_length=255)
+    origin_model_name: str = Field(default="", max_length=255)
+    quota: int = _big()
+    prompt_tokens: int = _big()
+    completion_tokens: int = _big()
+    cached_prompt_tokens: int = _big()
+    request_id: str = Field(default="", max_length=32, index=True)
+    trace_id: str = Field(default="", max_length=64)
+    elapsed_time: int = _big()  # ms
+    is_stream: bool = Field(default=False, sa_type=Boolean)
+    system_prompt_reset: bool = Field(default=False, sa_type=Boolean)
+    meta: str | None = Field(default=None, sa_type=Text, sa_column_kwargs={"name": "metadata"})
+    updated_at: int = _ms()
+
+    # every settlement pays for each index, so only what the list views filter and sort by
+    __table_args__ = (
+        Index("ix_logs_user_id_id", "user_id", "id"),
+        Index("ix_logs_token_id_id", "token_id", "id"),
+        Index("ix_logs_created_at_type", "created_at", "type"),
+    )
+
+
+class RequestCost(Base, table=True):
+    __tablename__ = "user_request_costs"
+
+    id: int | None = _id()
+    uuid: str = _uuid()
+    created_time: int = _big()  # seconds
+    user_id: int = Field(sa_type=BigInteger, index=True)
+    user_uuid: str = Field(default="", max_length=36)
+    request_id: str = Field(max_length=32, unique=True)
+    quota: int = _big()
+    created_at: int = _ms()
+    updated_at: int = _ms()
+
+
+class Option(Base, table=True):
+    __tablename__ = "options"
+
+    key: str = Field(primary_key=True, max_length=128)
+    value: str = _text()
+    created_at: int = _ms()
+    updated_at: int = _ms()
+
+
+class LoginSession(Base, table=True):
+    __tablename__ = "sessions"
+
+    id_digest: str = Field(primary_key=True, max_length=64)
+    user_id: int = Field(sa_type=BigInteger, index=True)
+    created_at: int = _ms()
+    seen_at: int = _ms()
+    expires_at: int = _big()
+
+
+class Hold(Base, table=True):
+    __tablename__ = "billing_holds"
+
+    key: str = Field(primary_key=True, max_length=32)
+    kind: str = Field(default="model", max_length=16)
+    user_id: int = Field(sa_type=BigInteger)
+    token_id: int = Field(sa_type=BigInteger)
+    token_limited: bool = Field(sa_type=Boolean)
+    amount: int = _big()
+    mark: int = _big()  # owed by now, as last noted; -1 = nothing noted
+    fallback: int = _big()  # owed when the worker died before a mark
+    state: int = Field(default=0, sa_type=SmallInteger)  # 0 open, 1 settled, 2 void
+    final: int | None = Field(default=None, sa_type=BigInteger)
+    estimated: bool = Field(default=False, sa_type=Boolean)
+    card_id: str = Field(default="", max_length=64)
+    group_ratio: int = _big(1_000_000)  # millionths
+    started_at: int = _big()
+    worker: str = Field(default="", max_length=64)
+    lease_until: int = _big()  # ms by the database's clock
+    channel_id: int | None = Field(default=None, sa_type=BigInteger)
+    body_hash: str = Field(default="", max_length=64)
+    facts: str | None = _text(None)
+    created_at: int = _big()
+
+    __table_args__ = (Index("ix_billing_holds_state_lease_until", "state", "lease_until"),)
+
+
+class Entry(Base, table=True):
+    """A credit or adjustment: every change of a balance that is not a settlement."""
+
+    __tablename__ = "billing_entries"
+
+    id: int | None = _id()
+    key: str = Field(max_length=64, unique=True)
+    user_id: int = Field(sa_type=BigInteger, index=True)
+    token_id: int | None = Field(default=None, sa_type=BigInteger, index=True)
+    amount: int = _big()  # positive adds to the balance
+    kind: str = Field(max_length=16)  # initial, topup, redeem, gift, adjust
+    actor_id: int | None = Field(default=None, sa_type=BigInteger)
+    remark: str = Field(default="", max_length=255)
+    created_at: int = _ms()
+
+
+class Outbox(Base, table=True):
+    """Side effects of a settlement that are rolled up later: channel totals."""
+
+    __tablename__ = "billing_outbox"
+
+    id: int | None = _id()
+    channel_id: int = Field(sa_type=BigInteger)
+    quota: int = _big()
