@@ -172,7 +172,7 @@ class UpstreamError(GatewayError):
         code: str | None = None,
         status: int | None = None,
         retry_after: float | None = None,
-        type: str | None = None,  # noqa: A002 -- the word of the envelope
+        type: str | None = None,
         upstream_status: int | None = None,
     ) -> None:
         super().__init__(message, param=param, code=code, status=status, retry_after=retry_after)

@@ -35,8 +35,8 @@ class Attempt:
     refused: bool = False
     """The upstream answered with a definite error before any output: nothing is owed for it."""
     first_byte_at: float | None = None
-    price_index: int = 0
-    """Index of the candidate in the plan whose price applies."""
+    candidate: int = 0
+    """Index in the plan of the candidate that was tried: its price applies."""
 
 
 @dataclass(slots=True)
@@ -56,8 +56,12 @@ class Exchange:
     """Status sent to the client, 0 before the response began."""
     code: str | None = None
     """Error code when the request failed."""
+    format: str | None = None
+    """Wire format of the client where its body told another than its path."""
     charged: int | None = None
     """Quota units settled; `None` until settled."""
+    response_headers: list[tuple[bytes, bytes]] = field(default_factory=list)
+    """Header fields that inner stages want in the response, whoever starts it."""
     dropped: list[str] = field(default_factory=list)
     """Request fields the target could not express (the `X-Oneapi-Dropped` header)."""
 

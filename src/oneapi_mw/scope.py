@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar, cast
+from typing import Any, Generic, TypeVar
 
 from starlette.types import Scope
 
@@ -31,13 +31,15 @@ class ScopeKey(Generic[T]):
     def get(self, scope: Scope) -> T:
         """The value an outer stage has put there. Raises `MissingStage`."""
         try:
-            return cast(T, scope[self.name])
+            value: T = scope[self.name]
         except KeyError:
             raise MissingStage(self.name) from None
+        return value
 
     def find(self, scope: Scope) -> T | None:
         """The value, or `None` when the stage that provides it is not part of this pipeline."""
-        return cast("T | None", scope.get(self.name))
+        value: T | None = scope.get(self.name)
+        return value
 
 
 def route_path(scope: Scope) -> str:
@@ -60,7 +62,8 @@ def header(scope: Scope, name: bytes) -> bytes | None:
     """The first value of header `name` (lower case), or `None`."""
     for key, value in scope["headers"]:
         if key == name:
-            return cast(bytes, value)
+            found: bytes = value
+            return found
     return None
 
 

@@ -20,13 +20,19 @@ class Usage:
     output_tokens: int = 0
     cache_read: int = 0
     cache_write_5m: int = 0
+    """Writes at the short term's price: 5 minutes at Anthropic, 30 at OpenAI."""
     cache_write_1h: int = 0
+    """Writes at the long term's price: one hour at Anthropic, twelve at OpenAI."""
     input_audio: int = 0
     input_image: int = 0
     reasoning: int | None = None
     """Part of `output_tokens`; `None` when the upstream does not tell."""
     output_audio: int = 0
     output_image: int = 0
+    tool_prompt: int = 0
+    """Part of `input_tokens`: what hosted tools put into the prompt (Gemini)."""
+    hosted: tuple[tuple[str, int], ...] = ()
+    """Calls of hosted tools by kind (`web_search`, ...): they have prices of their own."""
     source: UsageSource = "upstream"
 
     @property

@@ -20,11 +20,29 @@ from oneapi_mw.store.records import (
     TokenRecord,
     UserRecord,
 )
+from oneapi_mw.store.state_records import (
+    ALL_ITEMS,
+    ConversationLimits,
+    ConversationRecord,
+    ItemRange,
+    ItemRecord,
+    Owner,
+    ResponseLink,
+    ResponseRecord,
+)
 from oneapi_mw.types import Quota
 
 
-class Conflict(Exception):  # noqa: N818 -- named for what it means to the caller
+class Conflict(Exception):
     """A unique value is taken already; the message names the field."""
+
+
+class StateBusy(Exception):
+    """Another request is writing to the conversation."""
+
+
+class StateFull(Exception):
+    """A limit would be passed; the message says which."""
 
 
 class Principals(Protocol):
@@ -39,7 +57,10 @@ class Channels(Protocol):
     """All usable channels at once, as routing needs them: a snapshot that is never changed in place."""
 
     def snapshot(self) -> Sequence[Channel]:
-        """Enabled channels. Reloaded in the background; a change made in this process is seen at once."""
+        """All channels that can be read, disabled ones too: a request pinned to one is told so.
+
+        Reloaded in the background; a change made in this process is seen at once.
+        """
 
     def version(self) -> int:
         """Grows whenever the snapshot was replaced, so that what was derived from it can be kept."""
@@ -66,12 +87,20 @@ class UserRepository(Protocol):
     async def find_login(self, name: str) -> UserRecord | None:
         """By username, else by e-mail, with `password_hash` filled; deleted users are not found."""
 
-    async def find_access_token(self, access_token: str) -> UserRecord | None: ...
+    async def find_access_token(self, access_token: str) -> UserRecord | None:
+        """By the token in the clear; deleted users are not found."""
+
     async def update(self, user_id: int, changes: Mapping[str, Any]) -> UserRecord | None:
-        """Set columns among username, display_name, email, password_hash, group, role, status."""
+        """Set columns among username, display_name, email, password_hash, group, role, status, access_token.
+
+        `access_token` is given in the clear and replaces the one before. Raises `Conflict("username")`.
+        """
 
     async def add_quota(self, user_id: int, amount: Quota, *, kind: str, key: str, remark: str = "") -> None:
-        """Credit (or debit) a user once per `key`."""
+        """Credit (or debit) a user once per `key`; kinds that users should see get a log row with `remark`.
+
+        Raises `KeyError` for a user that does not exist, `ValueError` for what does not fit.
+        """
 
     async def list(self, page: Page) -> tuple[list[UserRecord], int]:
         """Rows and how many there are in all."""
@@ -97,15 +126,15 @@ class TokenRepository(Protocol):
         """With `user_id` only when that user owns it."""
 
     async def get_by_id(self, token_id: int) -> TokenRecord | None: ...
-    async def update(
-        self, uuid: str, changes: Mapping[str, Any], *, user_id: int | None = None
-    ) -> TokenRecord | None:
+    async def update(self, uuid: str, changes: Mapping[str, Any], *, user_id: int | None = None) -> TokenRecord | None:
         """Set columns among name, status, expired_time, remain_quota, unlimited_quota, models, subnet.
 
         `remain_quota` is booked as a difference to what the row holds in the same transaction.
         """
 
-    async def delete(self, uuid: str, *, user_id: int | None = None) -> bool: ...
+    async def delete(self, uuid: str, *, user_id: int | None = None) -> bool:
+        """Balances and logs stay; the key is free again."""
+
     async def list(
         self, page: Page, *, user_id: int | None = None, keyword: str = ""
     ) -> tuple[list[TokenRecord], int]: ...
@@ -148,6 +177,95 @@ class SessionRepository(Protocol):
         """End every session of a user."""
 
 
+class ResponseStates(Protocol):
+    """Answers and conversations that later requests continue.
+
+    What belongs to another owner is not there, nor is what has expired. Contents are kept sealed. Times are Unix
+    milliseconds.
+    """
+
+    async def add(
+        self,
+        owner: Owner,
+        response: ResponseRecord,
+        *,
+        item_ids: Sequence[str] = (),
+        renew: Sequence[str] = (),
+        most: int,
+    ) -> None:
+        """Keep an answer.
+
+        Args:
+            item_ids: of its items, for `find_items`.
+            renew: answers it continues, which live as long as it does.
+            most: how many the user may have, over all tokens; the ones that would expire first make room.
+
+        Raises: `Conflict` when the id is taken.
+        """
+
+    async def links(self, owner: Owner, response_id: str, *, most: int) -> list[ResponseLink]:
+        """The answer and those it continues, newest first, at most so many. The last one's `previous_id` tells
+        whether there should be more."""
+
+    async def read(self, owner: Owner, response_ids: Sequence[str]) -> dict[str, ResponseRecord]:
+        """Those that are there."""
+
+    async def find_items(self, owner: Owner, item_ids: Sequence[str]) -> list[ResponseLink]:
+        """The answers with an item of such an id, oldest first."""
+
+    async def delete(self, owner: Owner, response_id: str) -> bool: ...
+
+    async def create_conversation(
+        self,
+        owner: Owner,
+        conversation_id: str,
+        *,
+        metadata: str,
+        items: Sequence[ItemRecord] = (),
+        expires_at: int,
+        limits: ConversationLimits,
+    ) -> ConversationRecord:
+        """Raises `StateFull`. Requests at the same moment may pass a limit by one each."""
+
+    async def conversation(self, owner: Owner, conversation_id: str) -> ConversationRecord | None: ...
+    async def set_metadata(self, owner: Owner, conversation_id: str, metadata: str) -> ConversationRecord | None: ...
+    async def delete_conversation(self, owner: Owner, conversation_id: str) -> bool: ...
+
+    async def claim(
+        self, owner: Owner, conversation_id: str, *, holder: str, seconds: float
+    ) -> ConversationRecord | None:
+        """Keep others from writing until `append`, `release` or the time is over. Raises `StateBusy`."""
+
+    async def release(self, owner: Owner, conversation_id: str, *, holder: str) -> None:
+        """End a claim; nothing when somebody else has it by now."""
+
+    async def append(
+        self,
+        owner: Owner,
+        conversation_id: str,
+        items: Sequence[ItemRecord],
+        *,
+        holder: str = "",
+        channel_id: int | None = None,
+        expires_at: int,
+        limits: ConversationLimits,
+    ) -> bool:
+        """Add `items` at the end, all or none, and end the claim of `holder`. `False`: no such conversation.
+
+        Raises: `StateBusy` when somebody else has claimed it, `StateFull`.
+        """
+
+    async def items(
+        self, owner: Owner, conversation_id: str, which: ItemRange = ALL_ITEMS
+    ) -> list[ItemRecord] | None: ...
+    async def item(self, owner: Owner, conversation_id: str, item_id: str) -> ItemRecord | None: ...
+    async def delete_item(self, owner: Owner, conversation_id: str, item_id: str) -> bool:
+        """Raises `StateBusy`."""
+
+    async def sweep(self) -> int:
+        """Remove what has expired; returns how many answers and conversations."""
+
+
 class Store(Protocol):
     """All repositories over one database."""
 
@@ -158,6 +276,7 @@ class Store(Protocol):
     costs: CostRepository
     options: OptionRepository
     sessions: SessionRepository
+    responses: ResponseStates
     principals: Principals
     channel_table: Channels
 

@@ -1,7 +1,8 @@
 """The tables. Column names are One API's, so that its exports and admin tools read our database.
 
 Where it stores a secret in the clear we store a keyed digest (64 hexadecimal digits) to find it by, and a
-sealed copy where it has to be shown again (`store.keyring`). Times in `*_at` are Unix milliseconds unless a comment says seconds.
+sealed copy where it has to be shown again (`store.keyring`). Times in `*_at` are Unix milliseconds unless a
+comment says seconds.
 """
 
 from __future__ import annotations
@@ -9,7 +10,8 @@ from __future__ import annotations
 import time
 from typing import Any, ClassVar
 
-from sqlalchemy import BigInteger, Boolean, Index, Integer, LargeBinary, MetaData, SmallInteger, String, Text
+from sqlalchemy import BigInteger, Boolean, Index, Integer, LargeBinary, MetaData, SmallInteger, Text, text
+from sqlalchemy.dialects.mysql import LONGBLOB, MEDIUMTEXT
 from sqlalchemy.orm import registry
 from sqlmodel import Field, SQLModel
 
@@ -24,6 +26,8 @@ metadata = MetaData(
 )
 
 BigId = BigInteger().with_variant(Integer, "sqlite")  # only INTEGER autoincrements on SQLite
+LongText = Text().with_variant(MEDIUMTEXT(), "mysql")  # TEXT ends at 64 kB there: prices of 300 models are more
+LongBytes = LargeBinary().with_variant(LONGBLOB(), "mysql")  # BLOB ends at 64 kB there
 
 
 def now_ms() -> int:
@@ -40,12 +44,13 @@ def _id() -> Any:
     return Field(default=None, primary_key=True, sa_type=BigId)
 
 
-def _uuid() -> Any:
-    return Field(default_factory=uuid7, max_length=36, unique=True)
+def _uuid(*, unique: bool = True) -> Any:
+    """`unique=False` for rows that every settlement writes and nobody looks up by it: an index there costs all."""
+    return Field(default_factory=uuid7, max_length=36, unique=unique)
 
 
 def _text(default: str | None = "") -> Any:
-    return Field(default=default, sa_type=Text, nullable=default is None)
+    return Field(default=default, sa_type=LongText, nullable=default is None)
 
 
 def _big(default: int = 0, **kwargs: Any) -> Any:
@@ -81,7 +86,7 @@ class User(Base, table=True):
     inviter_uuid: str | None = Field(default=None, max_length=36)
     mcp_tool_blacklist: str | None = _text(None)
     # `metadata` is taken by the ORM; the column carries the reference's name
-    meta: str | None = Field(default=None, sa_type=Text, sa_column_kwargs={"name": "metadata"})
+    meta: str | None = Field(default=None, sa_type=LongText, sa_column_kwargs={"name": "metadata"})
     created_at: int = _ms()
     updated_at: int = _ms()
 
@@ -112,6 +117,7 @@ class Token(Base, table=True):
 
 class ChannelRow(Base, table=True):
     __tablename__ = "channels"
+    __table_args__ = {"sqlite_autoincrement": True}  # an id must not come back: pins and totals go by it
 
     id: int | None = _id()
     uuid: str = _uuid()
@@ -130,7 +136,7 @@ class ChannelRow(Base, table=True):
     models: str = _text()
     hidden_models: str | None = _text(None)
     model_configs: str | None = _text(None)
-    group: str = Field(default="default", sa_type=Text)
+    group: str = Field(default="default", sa_type=LongText)
     used_quota: int = _big()
     model_mapping: str | None = _text(None)
     priority: int = _big()
@@ -149,7 +155,7 @@ class Log(Base, table=True):
     __tablename__ = "logs"
 
     id: int | None = _id()
-    uuid: str = _uuid()
+    uuid: str = _uuid(unique=False)
     user_id: int = Field(sa_type=BigInteger)
     user_uuid: str = Field(default="", max_length=36)
     token_id: int | None = Field(default=None, sa_type=BigInteger)
@@ -173,7 +179,7 @@ class Log(Base, table=True):
     elapsed_time: int = _big()  # ms
     is_stream: bool = Field(default=False, sa_type=Boolean)
     system_prompt_reset: bool = Field(default=False, sa_type=Boolean)
-    meta: str | None = Field(default=None, sa_type=Text, sa_column_kwargs={"name": "metadata"})
+    meta: str | None = Field(default=None, sa_type=LongText, sa_column_kwargs={"name": "metadata"})
     updated_at: int = _ms()
 
     # every settlement pays for each index, so only what the list views filter and sort by
@@ -188,9 +194,9 @@ class RequestCost(Base, table=True):
     __tablename__ = "user_request_costs"
 
     id: int | None = _id()
-    uuid: str = _uuid()
+    uuid: str = _uuid(unique=False)
     created_time: int = _big()  # seconds
-    user_id: int = Field(sa_type=BigInteger, index=True)
+    user_id: int = Field(sa_type=BigInteger)
     user_uuid: str = Field(default="", max_length=36)
     request_id: str = Field(max_length=32, unique=True)
     quota: int = _big()
@@ -241,7 +247,17 @@ class Hold(Base, table=True):
     facts: str | None = _text(None)
     created_at: int = _big()
 
-    __table_args__ = (Index("ix_billing_holds_state_lease_until", "state", "lease_until"),)
+    # only open holds are looked for by lease; where the database can, the ended ones cost no index entry
+    __table_args__ = (
+        Index(
+            "ix_billing_holds_state_lease_until",
+            "state",
+            "lease_until",
+            sqlite_where=text("state = 0"),
+            postgresql_where=text("state = 0"),
+        ),
+        {"sqlite_with_rowid": False},  # found by key alone: one tree less to keep
+    )
 
 
 class Entry(Base, table=True):
@@ -268,3 +284,74 @@ class Outbox(Base, table=True):
     id: int | None = _id()
     channel_id: int = Field(sa_type=BigInteger)
     quota: int = _big()
+
+
+class StoredResponse(Base, table=True):
+    """An answer that a later request may continue."""
+
+    __tablename__ = "responses"
+
+    id: str = Field(primary_key=True, max_length=64)
+    user_id: int = Field(sa_type=BigInteger)
+    token_id: int = Field(sa_type=BigInteger)
+    previous_id: str | None = Field(default=None, max_length=64)
+    conversation_id: str | None = Field(default=None, max_length=64)
+    position: int = _big()  # of the conversation, up to which the request had its items
+    channel_id: int | None = Field(default=None, sa_type=BigInteger)
+    item_count: int = 0
+    size: int = _big()  # bytes of the content before it was sealed
+    sealed: bytes = Field(sa_type=LongBytes)
+    created_at: int = _ms()
+    expires_at: int = _big()
+
+    __table_args__ = (
+        Index("ix_responses_user_id_expires_at", "user_id", "expires_at"),
+        Index("ix_responses_expires_at", "expires_at"),
+    )
+
+
+class ResponseItem(Base, table=True):
+    """Which answer an item is part of."""
+
+    __tablename__ = "response_items"
+
+    response_id: str = Field(primary_key=True, max_length=64)
+    item_id: str = Field(primary_key=True, max_length=64)
+    user_id: int = Field(sa_type=BigInteger)
+
+    __table_args__ = (Index("ix_response_items_user_id_item_id", "user_id", "item_id"),)
+
+
+class Conversation(Base, table=True):
+    __tablename__ = "conversations"
+
+    id: str = Field(primary_key=True, max_length=64)
+    user_id: int = Field(sa_type=BigInteger, index=True)
+    token_id: int = Field(sa_type=BigInteger)
+    channel_id: int | None = Field(default=None, sa_type=BigInteger)
+    item_count: int = 0
+    size: int = _big()  # bytes of all items before they were sealed
+    next_position: int = _big()
+    sealed: bytes = Field(sa_type=LongBytes)  # metadata
+    busy_by: str = Field(default="", max_length=64)
+    busy_until: int = _big()
+    created_at: int = _ms()
+    expires_at: int = _big(index=True)
+
+
+class ConversationItem(Base, table=True):
+    __tablename__ = "conversation_items"
+
+    conversation_id: str = Field(primary_key=True, max_length=64)
+    position: int = Field(primary_key=True, sa_type=BigInteger, sa_column_kwargs={"autoincrement": False})
+    item_id: str = Field(max_length=64)
+    size: int = _big()
+    sealed: bytes = Field(sa_type=LongBytes)
+
+    __table_args__ = (Index("ix_conversation_items_conversation_id_item_id", "conversation_id", "item_id"),)
+
+
+for _table in metadata.tables.values():
+    # names and models compare byte by byte on every database; MySQL's default would take A for a
+    _table.dialect_kwargs["mysql_charset"] = "utf8mb4"
+    _table.dialect_kwargs["mysql_collate"] = "utf8mb4_bin"
