@@ -128,31 +128,39 @@ class Ledger(Protocol):
     async def reserve(self, request: Reserve) -> Held | Denied:
         """Set `amount` aside from the user and, when it is limited, the token: both or neither.
 
-        Repeating a key changes nothing and returns the first answer's hold.
+        Repeating a key changes nothing and returns the first answer's hold. Raises `ValueError` for a key or an
+        amount that does not fit (`ledger.limits`), as the other methods do.
         """
 
     async def extend(self, key: str, by: Quota, *, mark: Quota = 0) -> Held | Denied:
-        """Set more aside for an open hold, and note that `mark` quota units are owed by now."""
+        """Set more aside for an open hold, and note that `mark` quota units are owed by now.
+
+        The mark is noted even when `by` is denied, and noting alone (`by` 0) is never denied to an open hold.
+        `Denied("state")`: the hold has ended, or user or token may not spend any more.
+        """
 
     async def settle(self, key: str, final: Quota, facts: LogFacts) -> Settled:
         """End the hold: charge `final` (never refused for lack of balance), return the rest, write log and cost.
 
         With state `void` and `first` false in the answer when the hold had been voided before.
-        Raises `KeyError` for a key that was never reserved.
+        Raises `KeyError` for a key that was never reserved. After `StoreUnavailable` the ending, like that of
+        `void`, is kept and carried out as soon as the backend is back; only its answer is not waited for.
         """
 
     async def void(self, key: str, *, reason: str = "") -> Settled:
         """End the hold and return everything. Unknown keys are voided trivially."""
 
-    async def renew(self, worker: str, marks: Mapping[str, Quota]) -> None:
+    async def renew(self, marks: Mapping[str, Quota]) -> None:
         """Extend the lease of this worker's open holds; `marks` maps keys to what is owed by now."""
 
     async def sweep(self, *, limit: int = 500) -> int:
-        """End holds whose lease ran out: at the last mark or `fallback`. Returns how many."""
+        """End holds whose lease ran out: at the last mark or `fallback`, whichever is more. Returns how many."""
 
-    async def user_balance(self, user_id: int) -> Balance: ...
+    async def user_balance(self, user_id: int) -> Balance:
+        """Raises `KeyError` for a user that does not exist."""
 
-    async def token_balance(self, token_id: int) -> Balance: ...
+    async def token_balance(self, token_id: int) -> Balance:
+        """Of a token: what remains (0 when unlimited) and was used. Raises `KeyError` likewise."""
 
     async def audit(self) -> Sequence[Finding]:
         """Check the invariants over the whole database; empty when the books balance."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 SCALE = 10**12
-"""Compiled prices are quota units x SCALE per token, so USD prices per million tokens with up to twelve
-decimals are exact."""
+"""Compiled prices are quota units x SCALE per token, so USD prices per million tokens with up to eleven
+decimals, and ratios with up to twelve, are exact."""
 
 RATIO_SCALE = 10**6
 """Group ratios are millionths."""

@@ -1,0 +1,270 @@
+"""The common front of the SQL ledgers: natural group commit.
+
+Whatever waits is one transaction, and when that has been committed, what came meanwhile is the next. No timer
+and no minimum: alone, an operation goes at once. The more callers, the larger the batches, and the cost of a
+commit is shared by all of them.
+
+    caller --put--> lane --batch--> backend.run --answers--> callers
+                                      |-- database away: the same batch again, later
+                                      '-- a member is bad: every member by itself
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from functools import partial
+from typing import Protocol
+
+from oneapi_mw.errors import NotStarted, StoreUnavailable
+from oneapi_mw.ledger.base import LEASE_SECONDS, Balance, Denied, Finding, Held, LogFacts, Reserve, Settled
+from oneapi_mw.ledger.lane import Lane, expire
+from oneapi_mw.ledger.limits import check_amounts, check_key
+from oneapi_mw.ledger.operation import BY_ESTIMATE, Away, Backend, Ending, Extension, Operation, Reservation
+from oneapi_mw.types import Quota
+
+log = logging.getLogger("oneapi_mw.ledger")
+
+MAX_UNANSWERED = 20_000
+"""Operations on their way above which nothing new is reserved: the endings of what runs must still fit."""
+RESERVE_PATIENCE = 2.0  # seconds a reserve or extend waits for the database
+ENDING_PATIENCE = 5.0  # seconds the caller of an ending waits; the ending itself is never given up
+DRAIN_SECONDS = 30.0
+TICK_SECONDS = 0.25
+
+
+class Books(Protocol):
+    """What is read and kept beside the lanes. Raises `StoreUnavailable`."""
+
+    async def renew(self, marks: Mapping[str, Quota]) -> None: ...
+    async def expired(self, limit: int) -> Sequence[tuple[str, LogFacts]]:
+        """Open holds whose lease has ended, with the log facts noted at admission."""
+
+    async def user_balance(self, user_id: int) -> Balance: ...
+    async def token_balance(self, token_id: int) -> Balance: ...
+    async def audit(self) -> Sequence[Finding]: ...
+    async def aclose(self) -> None: ...
+
+
+class BatchedLedger:
+    """A `Ledger` over any `Backend`.
+
+    While the database is away a reserve or extend raises `StoreUnavailable` after 2 seconds. The caller of a
+    settle or void is told so after 5, but the ending stays queued and is carried out when the database is back.
+
+    Args:
+        sweep_at_start: end the holds that a crash left behind, as far as their leases have ended.
+        drain_seconds: how long `aclose` waits for a database that is away before it gives the endings up.
+    """
+
+    def __init__(
+        self, backend: Backend, books: Books, *, sweep_at_start: bool = False, drain_seconds: float = DRAIN_SECONDS
+    ) -> None:
+        self._backend = backend
+        self._books = books
+        self._sweep_at_start = sweep_at_start
+        self._drain_seconds = drain_seconds
+        self._lanes: list[Lane] = []
+        self._tasks: list[asyncio.Task[None]] = []
+        self._reserving: dict[str, Reservation] = {}  # by key, from hand-over to answer
+        self._unanswered = 0
+        self._idle = asyncio.Event()
+        self._ticker: asyncio.TimerHandle | None = None
+        self._closing = False
+        self._renewed_at: float | None = None  # by the wall clock: a machine that slept has renewed nothing, either
+        self._renewals_missed_at = -math.inf
+
+    async def start(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._closing = False
+        try:
+            await self._backend.start()
+            self._lanes = [Lane(partial(self._backend.run, n), self._deliver) for n in range(self._backend.lanes)]
+            self._tasks = [asyncio.create_task(lane.run(), name="oneapi_mw.ledger") for lane in self._lanes]
+            if self._sweep_at_start:
+                while await self.sweep():
+                    pass
+        except Away as exc:
+            await self._stop()
+            raise StoreUnavailable(f"The ledger's database cannot be reached: {exc}", retry_after=1) from exc
+        except BaseException:
+            await self._stop()
+            raise
+
+    async def aclose(self) -> None:
+        self._closing = True
+        try:
+            await self._drain()
+        finally:
+            await self._stop()
+
+    async def _stop(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        try:
+            await self._backend.aclose()  # before the answers: it may still be at work on a batch
+        finally:
+            self._give_up()
+            await self._books.aclose()
+
+    async def reserve(self, request: Reserve) -> Held | Denied:
+        check_amounts(request.amount, request.fallback)
+        check_key(request.key)
+        loop = self._running_loop()
+        if self._closing:
+            raise _closed()
+        if self._unanswered >= MAX_UNANSWERED:
+            raise StoreUnavailable("Too many requests wait for the ledger: try again", retry_after=1)
+        future: asyncio.Future[Held | Denied] = loop.create_future()
+        self._submit(Reservation(request, future, loop.time() + RESERVE_PATIENCE))
+        return await future
+
+    async def extend(self, key: str, by: Quota, *, mark: Quota = 0) -> Held | Denied:
+        check_amounts(by, mark)
+        loop = self._running_loop()
+        future: asyncio.Future[Held | Denied] = loop.create_future()
+        self._submit(Extension(key, by, mark, future, loop.time() + RESERVE_PATIENCE))
+        return await future
+
+    async def settle(self, key: str, final: Quota, facts: LogFacts) -> Settled:
+        check_amounts(final)
+        return await self._end(key, final, facts)
+
+    async def void(self, key: str, *, reason: str = "") -> Settled:
+        if reason:
+            log.debug("hold %s is voided: %s", key, reason)
+        return await self._end(key, 0, None)
+
+    async def renew(self, marks: Mapping[str, Quota]) -> None:
+        check_amounts(*marks.values())
+        await self._books.renew(marks)
+        now = time.time()
+        if self._renewed_at is not None and abs(now - self._renewed_at) >= LEASE_SECONDS:
+            self._renewals_missed_at = asyncio.get_running_loop().time()
+        self._renewed_at = now
+
+    async def sweep(self, *, limit: int = 500) -> int:
+        """As the interface says; but nothing for one lease after an outage.
+
+        While the database was away nobody could renew, and the workers still know what their requests cost. The
+        same holds when this machine stood still; whether it did, its own renewals tell.
+        """
+        now = self._running_loop().time()
+        if any(lane.away or now < lane.back_at + LEASE_SECONDS for lane in self._lanes):
+            return 0
+        overdue = self._renewed_at is not None and abs(time.time() - self._renewed_at) >= LEASE_SECONDS
+        if overdue or now < self._renewals_missed_at + LEASE_SECONDS:
+            return 0
+        endings = [self._end(key, BY_ESTIMATE, facts) for key, facts in await self._books.expired(limit)]
+        results = await asyncio.gather(*endings, return_exceptions=True)
+        for result in results:
+            if isinstance(result, StoreUnavailable):
+                raise result
+        # what else could not be ended was logged; it must not keep the others, or a start, from going on
+        return sum(isinstance(result, Settled) and result.first for result in results)
+
+    async def user_balance(self, user_id: int) -> Balance:
+        return await self._books.user_balance(user_id)
+
+    async def token_balance(self, token_id: int) -> Balance:
+        return await self._books.token_balance(token_id)
+
+    async def audit(self) -> Sequence[Finding]:
+        return await self._books.audit()
+
+    async def _end(self, key: str, final: Quota, facts: LogFacts | None) -> Settled:
+        loop = self._running_loop()
+        future: asyncio.Future[Settled] = loop.create_future()
+        self._submit(Ending(key, final, facts, future, loop.time() + ENDING_PATIENCE))
+        return await future
+
+    def _running_loop(self) -> asyncio.AbstractEventLoop:
+        if not self._lanes:
+            raise _closed()
+        return self._loop
+
+    def _submit(self, operation: Operation) -> None:
+        self._unanswered += 1
+        self._queue(operation)
+        if self._ticker is None:
+            self._ticker = self._loop.call_later(TICK_SECONDS, self._tick)
+
+    def _queue(self, operation: Operation) -> None:
+        """Put `operation` into its lane, or behind the reservation of its key while that is on its way."""
+        before = self._reserving.get(operation.key)
+        if before is not None:
+            before.followers.append(operation)
+        elif isinstance(operation, Reservation):
+            self._reserving[operation.key] = operation
+            self._lanes[0].put(operation)
+        else:
+            self._lanes[-1].put(operation)
+
+    def _deliver(self, operation: Operation) -> None:
+        """Hand the answer to the caller, if it still waits."""
+        operation.answered = True
+        self._unanswered -= 1
+        future, answer = operation.future, operation.answer
+        if not future.done():
+            if isinstance(answer, BaseException):
+                future.set_exception(answer)
+            else:
+                future.set_result(answer)
+        if isinstance(operation, Reservation):
+            self._release(operation)
+        if not self._unanswered:
+            self._idle.set()
+
+    def _release(self, reservation: Reservation) -> None:
+        """Let go what waited for `reservation`, and take back a hold whose caller was told there is none."""
+        del self._reserving[reservation.key]
+        future = reservation.future
+        failed = not future.cancelled() and future.exception() is not None
+        unsure = failed and reservation.sent and not isinstance(reservation.answer, Denied)
+        for follower in reservation.followers:
+            if unsure and isinstance(follower, Reservation):
+                follower.sent = True  # what there may be to take back is now its own
+            self._queue(follower)
+        if unsure and not reservation.followers:
+            unheard: asyncio.Future[Settled] = self._loop.create_future()
+            unheard.cancel()
+            self._submit(Ending(reservation.key, 0, None, unheard, self._loop.time()))
+
+    def _tick(self) -> None:
+        """Tell callers whose patience has ended. One timer for all: one per operation would cost as much as it."""
+        now = self._loop.time()
+        for lane in self._lanes:
+            lane.expire(now)
+        for reservation in self._reserving.values():
+            expire(reservation.followers, now)
+        self._ticker = self._loop.call_later(TICK_SECONDS, self._tick) if self._unanswered else None
+
+    async def _drain(self) -> None:
+        if not self._unanswered:
+            return
+        self._idle.clear()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._drain_seconds):
+                await self._idle.wait()
+
+    def _give_up(self) -> None:
+        """Answer what is left, and name the holds that stay open for a sweep to find."""
+        while left := [operation for lane in self._lanes for operation in lane.abandon()]:
+            for operation in left:
+                if isinstance(operation, Ending) and operation.final != BY_ESTIMATE:
+                    log.error("hold %s was not ended at %d before shutdown", operation.key, operation.final)
+                operation.answer = _closed()
+                self._deliver(operation)
+        self._tasks, self._lanes = [], []
+        if self._ticker is not None:
+            self._ticker.cancel()
+            self._ticker = None
+
+
+def _closed() -> NotStarted:
+    return NotStarted("The ledger is not running", retry_after=1)

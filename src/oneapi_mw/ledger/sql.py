@@ -1,0 +1,47 @@
+"""A ledger on an SQL database, put together from its address."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from sqlalchemy import URL
+
+from oneapi_mw.ledger.batch import BatchedLedger
+from oneapi_mw.ledger.books import SqlBooks
+from oneapi_mw.ledger.database import Database
+from oneapi_mw.ledger.mysql import MysqlBackend
+from oneapi_mw.ledger.operation import Backend
+from oneapi_mw.ledger.postgres import PostgresBackend
+from oneapi_mw.ledger.sqlite import SqliteBackend
+
+
+def sql_ledger(url: URL, *, worker: str, connect: Mapping[str, Any] | None = None) -> BatchedLedger:
+    """The ledger of the database at `url`, a SQLAlchemy URL whose driver is asyncio's. Nothing is opened yet.
+
+    Args:
+        worker: who this process is, unlike any other at the same database; at most 64 characters.
+        connect: what the driver must be told besides: TLS, Unix socket.
+
+    Raises: `ValueError` for a database there is no ledger for.
+    """
+    return BatchedLedger(
+        _backend(url, worker, connect or {}),
+        SqlBooks(Database(url, connect), worker=worker),
+        sweep_at_start=url.get_backend_name() == "sqlite",  # most often alone: nobody else would
+    )
+
+
+def _backend(url: URL, worker: str, connect: Mapping[str, Any]) -> Backend:
+    name = url.get_backend_name()
+    if name == "sqlite":
+        if url.database in (None, "", ":memory:"):
+            raise ValueError("the ledger needs a SQLite file: a database in memory cannot be shared with the store")
+        return SqliteBackend(str(url.database), worker=worker)
+    server = {"host": url.host, "port": url.port, "user": url.username, "password": url.password}
+    given = {**connect, **{key: value for key, value in server.items() if value is not None}}
+    if name == "postgresql":
+        return PostgresBackend(worker=worker, database=url.database, **given)
+    if name in ("mysql", "mariadb"):
+        return MysqlBackend(worker=worker, database=url.database, **given)
+    raise ValueError(f"there is no ledger for {name!r}: use SQLite, PostgreSQL, MySQL or MariaDB")

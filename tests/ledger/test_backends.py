@@ -1,0 +1,156 @@
+"""What the SQL ledgers do when their database is busy, gets in their way or says nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import asyncmy.errors
+import asyncpg
+import pytest
+
+from oneapi_mw.errors import StoreUnavailable
+from oneapi_mw.ledger import batch as front
+from oneapi_mw.ledger import database, mysql, postgres, sqlite
+from oneapi_mw.ledger import lane as lanes
+from oneapi_mw.ledger.base import Balance, Held, Settled
+from oneapi_mw.ledger.operation import Away, Batch, Reservation
+from tests.ledger.bank import FACTS, SQL_BACKENDS, Bank, findings, open_bank, reserve
+
+
+@pytest.fixture
+async def bank(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Bank]:
+    async with open_bank(request.param, tmp_path) as books:
+        assert isinstance(books, Bank)
+        yield books
+        assert await findings(await books.ledger()) == []
+
+
+@pytest.mark.parametrize("bank", ["sqlite"], indirect=True)
+async def test_a_file_that_another_process_writes_to_is_waited_for(bank: Bank, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sqlite, "BUSY_SECONDS", 0.01)
+    monkeypatch.setattr(lanes, "FIRST_RETRY", 0.001)
+    monkeypatch.setattr(front, "TICK_SECONDS", 0.001)
+    ledger = await bank.ledger()
+    user = await bank.user(1000)
+    token = await bank.token(user)
+    held, late = reserve(user, token, 100), reserve(user, token, 100)
+    await ledger.reserve(held)
+    other = sqlite3.connect(str(bank.url.path), isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+
+    monkeypatch.setattr(front, "ENDING_PATIENCE", 0.0)
+    monkeypatch.setattr(front, "RESERVE_PATIENCE", 0.0)
+    for call in (ledger.settle(held.key, 30, FACTS), ledger.reserve(late)):
+        with pytest.raises(StoreUnavailable):
+            await call
+    monkeypatch.undo()
+    other.rollback()
+    other.close()
+
+    assert await ledger.settle(held.key, 99, FACTS) == Settled(held.key, "settled", 30, False)
+    assert (await ledger.void(late.key)).state == "void"
+    assert await ledger.user_balance(user) == Balance(970, 30, 1)
+
+
+@pytest.mark.parametrize("bank", ["sqlite"], indirect=True)
+async def test_a_transaction_that_cannot_be_rolled_back_ends_with_its_connection(bank: Bank) -> None:
+    class Broken:
+        """A connection that no longer ends its transaction."""
+
+        in_transaction = True
+
+        def __init__(self, real: sqlite3.Connection) -> None:
+            self.execute_really, self.close = real.execute, real.close
+
+        def execute(self, sql: str, *values: Any) -> sqlite3.Cursor:
+            if sql in ("COMMIT", "ROLLBACK"):
+                raise sqlite3.OperationalError("disk I/O error")
+            return self.execute_really(sql, *values)
+
+    user = await bank.user(1000)
+    token = await bank.token(user)
+    writer = sqlite._Writer(str(bank.url.path), "worker")
+    writer._db = Broken(writer._db)  # type: ignore[assignment]
+    reservation = Reservation(reserve(user, token, 100), asyncio.get_running_loop().create_future(), 0.0)
+
+    assert isinstance(writer.run(Batch.of([reservation])), sqlite3.OperationalError)
+    assert writer.run(Batch.of([reservation])) is None
+    assert reservation.answer == Held(reservation.key, 100)
+    writer.close()
+
+
+@pytest.mark.parametrize(
+    ("bank", "owner", "method", "fault"),
+    [
+        ("mysql", mysql._Transaction, "run", asyncmy.errors.OperationalError(1213, "Deadlock found")),
+        ("mysql", mysql._Transaction, "run", asyncmy.errors.OperationalError(1205, "Lock wait timeout exceeded")),
+        ("postgresql", postgres.PostgresBackend, "_transact", asyncpg.DeadlockDetectedError("deadlock detected")),
+    ],
+    indirect=["bank"],
+)
+@pytest.mark.parametrize("times", [2, 3, 7])
+async def test_a_batch_that_loses_a_conflict_is_tried_again(
+    bank: Bank, owner: type, method: str, fault: Exception, times: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At once while that may help, then as during an outage; the caller only sees that it took longer."""
+    monkeypatch.setattr(lanes, "FIRST_RETRY", 0.001)
+    ledger = await bank.ledger()
+    user = await bank.user(1000)
+    request = reserve(user, await bank.token(user), 100)
+    really, left = getattr(owner, method), [fault] * times
+
+    async def sometimes(*arguments: Any) -> None:
+        if left:
+            raise left.pop()
+        await really(*arguments)
+
+    monkeypatch.setattr(owner, method, sometimes)
+
+    assert await ledger.reserve(request) == Held(request.key, 100)
+    left += [fault] * times
+    assert await ledger.settle(request.key, 40, FACTS) == Settled(request.key, "settled", 40, True)
+    assert left == []
+
+
+@pytest.mark.parametrize("bank", SQL_BACKENDS, indirect=True)
+async def test_a_database_that_says_nothing_is_not_waited_for(bank: Bank, monkeypatch: pytest.MonkeyPatch) -> None:
+    user = await bank.user(1000)
+    with monkeypatch.context() as patch:
+        patch.setattr(database, "TRANSACTION_SECONDS", 0.01)
+        with pytest.raises(StoreUnavailable, match="TimeoutError"):
+            async with bank.database.writing():
+                await asyncio.Event().wait()
+
+    assert await (await bank.ledger()).user_balance(user) == Balance(1000, 0, 0)
+
+
+@pytest.mark.parametrize("driver", ["asyncpg", "asyncmy"])
+async def test_who_cannot_connect_on_every_lane_is_away(driver: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The lane that could is closed by the ledger, whose start has failed."""
+    closed = []
+
+    class Connection:
+        async def close(self, timeout: float) -> None:
+            closed.append(self)
+
+        async def ensure_closed(self) -> None:
+            closed.append(self)
+
+    answers: list[Any] = [Connection(), OSError("too many connections")]
+
+    async def connect(**arguments: Any) -> Any:
+        answer = answers.pop(0)
+        if isinstance(answer, OSError):
+            raise answer
+        return answer
+
+    monkeypatch.setattr(f"{driver}.connect", connect)
+    backend: Any = (postgres.PostgresBackend if driver == "asyncpg" else mysql.MysqlBackend)(worker="w")
+    with pytest.raises(Away, match="too many"):
+        await backend.start()
+    await backend.aclose()
+    assert len(closed) == 1
