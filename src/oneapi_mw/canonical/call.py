@@ -2,10 +2,28 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 from oneapi_mw.scope import ScopeKey
-from oneapi_mw.types import JsonObject
+from oneapi_mw.types import JsonObject, RawHeaders
+
+if TYPE_CHECKING:
+    from oneapi_mw.wire.wish import ReasoningWish
+
+
+@dataclass(frozen=True, slots=True)
+class Outside:
+    """What a request says beside its body, as ASGI has it. Some formats put the model into the path, and switches
+    into the query or the headers."""
+
+    path: str = ""
+    """Below the mount."""
+    query: bytes = field(default=b"", repr=False)
+    headers: RawHeaders = field(default=(), repr=False)
+
+
+BODY_ALONE = Outside()
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +50,11 @@ class Call:
     """Input tokens, estimated from the text without a tokenizer."""
     usage_wanted: bool = True
     """Whether the client asked to see usage in a stream (only formats that make it optional)."""
+    outside: Outside = BODY_ALONE
+    strict: bool = False
+    """Whether the client wants a refusal rather than anything left out or said by other means."""
+    wish: ReasoningWish | None = None
+    """What the client wants of the model's reasoning, beside what the body says in its format's own words."""
 
     def with_body(self, body: JsonObject) -> Call:
         """This call with another body; the original bytes no longer apply."""

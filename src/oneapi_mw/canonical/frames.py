@@ -13,12 +13,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from starlette.types import Scope
 
-from oneapi_mw.canonical.events import Event
 from oneapi_mw.scope import put_extension
 from oneapi_mw.types import JsonObject
+
+if TYPE_CHECKING:  # stages that only pass frames on need not load the whole model
+    from oneapi_mw.canonical.events import Event
+    from oneapi_mw.canonical.response import Response
 
 EXTENSION = "oneapi_mw.events"
 EVENTS = "oneapi_mw.events"
@@ -67,3 +71,6 @@ class Answer:
     raw: bytes
     """The upstream's bytes, with the model name as the client asked for it."""
     body: JsonObject
+    response: Response | None = None
+    """The answer as it is to be shown, when it went through a conversion: `raw` and `body` are then the upstream's
+    own and no longer the whole truth."""

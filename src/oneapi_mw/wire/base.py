@@ -8,16 +8,46 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Protocol
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, ClassVar, Protocol
 
-from oneapi_mw.canonical.call import Call
-from oneapi_mw.canonical.events import Event
+from oneapi_mw.canonical.call import BODY_ALONE, Call, Outside
 from oneapi_mw.canonical.frames import Answer, Frame
-from oneapi_mw.canonical.request import Request
-from oneapi_mw.canonical.response import Response
 from oneapi_mw.errors import GatewayError, UpstreamError
+from oneapi_mw.jsontext import dumps_well_formed
 from oneapi_mw.types import JsonObject
 from oneapi_mw.usage import Usage
+from oneapi_mw.wire.target import Target
+
+if TYPE_CHECKING:  # the model is loaded with the first codec
+    from oneapi_mw.canonical.events import Event
+    from oneapi_mw.canonical.request import Request
+    from oneapi_mw.canonical.response import Response
+    from oneapi_mw.wire.restore import Restoration
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """A canonical request in a target's format."""
+
+    body: JsonObject
+    dropped: tuple[str, ...] = ()
+    """Canonical paths of what the format cannot say; `path=emulated` for what is said by other means."""
+    headers: tuple[tuple[str, str], ...] = ()
+    """Fields the body needs beside it (`anthropic-beta`)."""
+    restore: Restoration | None = None
+    """What of the answer must be changed back before anybody sees it (`wire.restore`)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """A request as it leaves for an upstream."""
+
+    body: bytes
+    headers: tuple[tuple[str, str], ...] = ()
+    dropped: tuple[str, ...] = ()
+    restore: Restoration | None = None
+    """As in `Encoded`."""
 
 
 class StreamDecoder(Protocol):
@@ -29,6 +59,9 @@ class StreamDecoder(Protocol):
     def close(self) -> list[Frame]:
         """The input has ended. A stream without its terminator ends in `Failed`, never in a success."""
 
+    def fail(self, error: UpstreamError) -> list[Frame]:
+        """The input has broken off with `error`: what ends the stream instead of `close`."""
+
     def text_bytes(self) -> int:
         """UTF-8 bytes of generated text, reasoning and tool arguments so far; may decode what was skipped."""
 
@@ -38,33 +71,81 @@ class StreamEncoder(Protocol):
 
     def feed(self, events: Sequence[Event]) -> bytes: ...
 
+    def observe(self, events: Sequence[Event]) -> None:
+        """Note `events` that went to the client as original bytes, so that encoded ones fit in between."""
+
     def close(self) -> bytes:
         """Whatever is still held back. Empty after a terminal event."""
 
 
 class WireFormat(ABC):
-    """One wire format, both directions."""
+    """One wire format, both directions.
 
-    name: str
-    paths: Mapping[str, str]
+    Of a request, `decode_call` reads the few fields every stage needs; `decode_request` reads everything, and only
+    when an upstream speaks another format. Unknown fields are carried in `extras` and written back to this format.
+    """
+
+    name: ClassVar[str]
+    paths: ClassVar[Mapping[str, str]]
     """Client path below the mount -> operation, for paths without parameters."""
-    stream_content_type: str = "text/event-stream; charset=utf-8"
+    vendor: ClassVar[str] = ""
+    """Whose opaque reasoning parts its own upstreams make and read (`ReasoningOpaque.vendor`)."""
+    stream_content_type: ClassVar[str] = "text/event-stream; charset=utf-8"
+
+    def stream_type(self, call: Call) -> str:
+        """Content type of the stream that answers `call`."""
+        return self.stream_content_type
+
+    def passes_frames(self, call: Call) -> bool:
+        """Whether bytes of an upstream's stream in this format are what the client of `call` is to get."""
+        return True
+
+    def operation_at(self, path: str) -> str | None:
+        """What a client path below the mount asks for; `None` when it is not one of this format. Formats with
+        parameters in their paths (a model, an action) override this."""
+        return self.paths.get(path)
+
+    def upstream_path(self, operation: str, *, model: str, stream: bool) -> str:
+        """The path below an upstream's base URL. Raises `KeyError` for an operation the format does not have."""
+        for path, served in self.paths.items():
+            if served == operation:
+                return path
+        raise KeyError(operation)
 
     @abstractmethod
-    def decode_call(self, raw: bytes, *, operation: str) -> Call:
-        """Check and read the fields the gateway needs. Raises `InvalidRequest` naming the field to change."""
+    def decode_call(
+        self, raw: bytes, *, operation: str, outside: Outside = BODY_ALONE, body: JsonObject | None = None
+    ) -> Call:
+        """Check and read the fields the gateway needs. Raises `InvalidRequest` naming the field to change.
+
+        Args:
+            body: `raw` parsed, when somebody has done so already.
+        """
 
     @abstractmethod
-    def decode_request(self, body: JsonObject) -> Request: ...
+    def decode_request(self, call: Call) -> Request:
+        """The whole request. Raises `InvalidRequest` naming the field to change."""
 
     @abstractmethod
-    def encode_request(self, request: Request) -> JsonObject: ...
+    def encode_request(self, request: Request, target: Target) -> Encoded:
+        """The request for `target`. Raises `InvalidRequest` for what cannot be said there and nobody may leave out."""
+
+    def encode_call(self, request: Request, call: Call, *, target: Target) -> Outgoing:
+        """What to send to an upstream that speaks this format, for a call that came in another one."""
+        encoded = self.encode_request(replace(request, model=target.model), target)
+        return Outgoing(dumps_well_formed(encoded.body), encoded.headers, encoded.dropped, encoded.restore)
 
     @abstractmethod
     def decode_response(self, body: JsonObject) -> Response: ...
 
     @abstractmethod
-    def encode_response(self, response: Response) -> JsonObject: ...
+    def encode_response(self, response: Response, call: Call, *, request_id: str = "", created: int = 0) -> JsonObject:
+        """The answer to `call`, which may have come in any format.
+
+        Args:
+            request_id: what an id is made from when the upstream told none.
+            created: Unix seconds to write when the upstream told none.
+        """
 
     @abstractmethod
     def read_usage(self, body: JsonObject) -> Usage | None:
@@ -75,9 +156,9 @@ class WireFormat(ABC):
         """UTF-8 bytes of generated text, reasoning and tool arguments in a buffered answer."""
 
     @abstractmethod
-    def prepare_upstream(self, call: Call, *, model: str, include_usage: bool) -> bytes:
-        """The body to send to an upstream that speaks this format too: the client's own bytes where nothing
-        must change, else the parsed body with only `model` and the stream options the gateway must set changed."""
+    def prepare_upstream(self, call: Call, *, target: Target, include_usage: bool) -> Outgoing:
+        """What to send to an upstream that speaks this format too: the client's own bytes, with only `model` and
+        the stream options the gateway must set changed."""
 
     @abstractmethod
     def restore_model(self, answer: Answer, model: str) -> Answer:
@@ -94,7 +175,9 @@ class WireFormat(ABC):
         """
 
     @abstractmethod
-    def stream_encoder(self, call: Call) -> StreamEncoder: ...
+    def stream_encoder(self, call: Call, *, request_id: str = "", created: int = 0) -> StreamEncoder:
+        """An encoder for the stream that answers `call`. `request_id` and `created` as for `encode_response`;
+        the id is named in errors, too."""
 
     @abstractmethod
     def read_error(self, status: int, body: bytes) -> UpstreamError | None:

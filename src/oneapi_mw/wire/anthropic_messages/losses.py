@@ -1,0 +1,132 @@
+"""What a request says that this format cannot: dropped and named, said by other means and named, or refused."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from oneapi_mw.canonical.request import Request
+from oneapi_mw.errors import InvalidRequest
+from oneapi_mw.wire.anthropic_messages.content import NAME
+
+EMULATED = "=emulated"
+
+
+class Losses:
+    """Canonical paths of what is lost, each once, in the order they were found."""
+
+    def __init__(self) -> None:
+        self._found: dict[str, None] = {}
+
+    def drop(self, *paths: str) -> None:
+        self._found.update(dict.fromkeys(paths))
+
+    def emulate(self, path: str) -> None:
+        self._found[path + EMULATED] = None
+
+    def found(self) -> tuple[str, ...]:
+        return tuple(self._found)
+
+
+_FIELDS: Mapping[str, Mapping[str, str]] = {
+    "openai_chat": {
+        "turns": "messages",
+        "candidates": "n",
+        "modalities": "modalities",
+        "moderation": "moderation",
+        "tools": "tools",
+        "tool_choice": "tool_choice",
+    },
+    "openai_responses": {
+        "turns": "input",
+        "modalities": "modalities",
+        "background": "background",
+        "previous_id": "previous_response_id",
+        "conversation": "conversation",
+        "prompt_template": "prompt",
+        "moderation": "moderation",
+        "tools": "tools",
+        "tool_choice": "tool_choice",
+        "container": "tools",
+    },
+    "gemini": {
+        "turns": "contents",
+        "candidates": "generationConfig.candidateCount",
+        "modalities": "generationConfig.responseModalities",
+        "cache.resource": "cachedContent",
+        "tools": "tools",
+        "tool_choice": "toolConfig",
+    },
+    NAME: {"turns": "messages", "tools": "tools", "tool_choice": "tool_choice"},
+}
+
+
+def refused(request: Request, field: str, what: str) -> InvalidRequest:
+    """The error for `what`, which sits in the canonical `field`: it names the client's own one."""
+    return InvalidRequest(
+        f"{what} cannot be sent to an Anthropic Messages model: leave it out, or ask another model",
+        param=_FIELDS.get(request.format, {}).get(field),
+        code="unsupported_parameter",
+    )
+
+
+def refuse_settings(request: Request) -> None:
+    """Raise `InvalidRequest` for settings nobody may leave out: without them the answer would be another one."""
+    state, native = request.state, request.format == NAME
+    moderation = request.safety.moderation
+    for field, what, value in (
+        ("candidates", "More than one answer", (request.candidates or 1) > 1),
+        ("background", "Background work", state.background),
+        ("previous_id", "A stored response", state.previous_id),
+        ("conversation", "A stored conversation", state.conversation and not native),
+        ("prompt_template", "A prompt template", request.prompt_template),
+        ("cache.resource", "A cached content", request.cache.resource),
+        ("container", "A container", request.container and not native),
+        ("modalities", "Audio output", "audio" in request.modalities or request.audio),
+        ("modalities", "Image output", "image" in request.modalities or request.image),
+        ("modalities", "Video output", "video" in request.modalities),
+        ("moderation", "Blocking moderation", _blocks(moderation)),
+    ):
+        if value:
+            raise refused(request, field, what)
+
+
+def _blocks(moderation: object) -> bool:
+    """Whether any policy of an OpenAI `moderation` blocks."""
+    if isinstance(moderation, dict):
+        return moderation.get("mode") == "block" or any(_blocks(value) for value in moderation.values())
+    return False
+
+
+def note_settings(request: Request, losses: Losses) -> None:
+    """Note the settings that have no counterpart. What is at its default says nothing."""
+    sampling, state, cache = request.sampling, request.state, request.cache
+    reasoning, identity = request.reasoning, request.identity
+    for path, value in (
+        ("min_p", sampling.min_p),
+        ("frequency_penalty", sampling.frequency_penalty),
+        ("presence_penalty", sampling.presence_penalty),
+        ("repetition_penalty", sampling.repetition_penalty not in (None, 1)),
+        ("seed", sampling.seed is not None),
+        ("logit_bias", sampling.logit_bias),
+        ("logprobs", request.logprobs is not None),
+        ("verbosity", request.verbosity not in (None, "medium")),
+        ("reasoning.context", reasoning and reasoning.context),
+        ("reasoning.mode", reasoning and reasoning.mode not in (None, "standard")),
+        ("prediction", request.prediction),
+        ("safety.settings", request.safety.settings),
+        ("safety.moderation", request.safety.moderation),
+        ("identity.metadata", identity.metadata),
+        ("identity.labels", identity.labels),
+        ("state.store", state.store),
+        ("state.truncation", state.truncation not in (None, "disabled")),
+        ("cache.key", cache.key),
+        ("cache.retention", cache.retention),
+    ):
+        if value:
+            losses.drop(path)
+    losses.drop(*_extras(request))
+
+
+def _extras(request: Request) -> Iterable[str]:
+    """Fields that only the client's own format knows."""
+    return request.extras.get(request.format, {}) if request.format != NAME else ()

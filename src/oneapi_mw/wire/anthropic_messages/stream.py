@@ -1,0 +1,273 @@
+"""A stream's bytes to frames, reading no more of each event than somebody needs.
+
+Between a client and an upstream that both speak this format, nearly every network read is whole events that say
+nothing but content. Such a block is recognised by what it does not contain and passed on unparsed. Anything else is
+taken apart event by event.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from oneapi_mw.canonical.events import Ended, Event, Failed
+from oneapi_mw.canonical.frames import Frame
+from oneapi_mw.errors import UpstreamError, UpstreamInvalidResponse
+from oneapi_mw.jsontext import dumps, loads
+from oneapi_mw.wire.anthropic_messages.content import NAME
+from oneapi_mw.wire.anthropic_messages.errors import error_in_event
+from oneapi_mw.wire.anthropic_messages.produced import Tally
+from oneapi_mw.wire.anthropic_messages.reader import MalformedEventError, MessageReader, SignificantReader
+from oneapi_mw.wire.errors import truncated
+from oneapi_mw.wire.framing.sse import MAX_EVENT_BYTES, EventTooLargeError, SseCutter, SseEvent, encode_sse, parse_event
+
+STOP = b'event: message_stop\ndata: {"type":"message_stop"}\n\n'
+_IGNORED_AHEAD = b"\xef\xbb\xbf \t\r\n"
+_TELLING = (b'"message_start"', b'"message_delta"', b'"message_stop"', b'"error"', b'"usage"', b"[DONE]")
+"""What events that are more than content hold. Inside a JSON string the quotes would be escaped."""
+
+
+_DELTA = b'event: content_block_delta\ndata: {"type":"content_block_delta",'
+"""How nearly every event of the official API begins."""
+_NEXT_DELTA = b"\n\n" + _DELTA
+
+
+def says_only_content(block: bytes) -> bool:
+    """Whether every event in `block` is named and none begins, ends or fails the answer or reports usage."""
+    events = block.count(b"\n\n")
+    if block.startswith(_DELTA) and block.count(b"\n") == 3 * events and block.count(_NEXT_DELTA) == events - 1:
+        return is_utf8(block)
+    if any(word in block for word in _TELLING):
+        return False
+    if not block.startswith(b"event: ") or block.count(b"\n\nevent: ") != events - 1:
+        return False
+    if block.count(b"\ndata: {") != events or block.count(b"\n") != 3 * events:
+        return False
+    return is_utf8(block)
+
+
+def is_utf8(data: bytes) -> bool:
+    if data.isascii():
+        return True
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+class MessagesStreamDecoder:
+    """See `StreamDecoder`. A stream is complete at `message_stop`, or at its end once it has said how it ended."""
+
+    def __init__(self, *, full: bool, model: str | None, max_event_bytes: int = MAX_EVENT_BYTES) -> None:
+        self._reader: SignificantReader = MessageReader(model) if full else SignificantReader(model)
+        self._model = model
+        self._max_event_bytes = max_event_bytes
+        self._cutter = SseCutter(max_event_bytes=max_event_bytes)
+        self._tally = Tally()
+        self._full = full
+        self._skimming = False  # the answer has begun, and nobody needs its content
+        self._ahead = bytearray()
+        self._begun = False  # something other than white space came
+        self._json: bytearray | None = None  # a body of plain JSON under a stream's content type
+        self._over = False
+
+    def feed(self, data: bytes) -> list[Frame]:
+        if not self._skimming:
+            return self._feed_reading(data)
+        try:
+            block = self._cutter.feed(data)
+        except EventTooLargeError:
+            return self._fail(_too_large())
+        if not block:
+            return []
+        if says_only_content(block):
+            self._tally.keep(block)
+            return [Frame((), block, NAME)]
+        return self._read(block)
+
+    def _feed_reading(self, data: bytes) -> list[Frame]:
+        if self._over:
+            return []
+        if not self._begun and (ahead := data.lstrip(_IGNORED_AHEAD)):
+            self._begun = True
+            if ahead[:1] in (b"{", b"["):
+                self._json = bytearray()
+        if self._json is not None:
+            self._json += data
+            return self._fail(_too_large()) if len(self._json) > self._max_event_bytes else []
+        try:
+            block = self._cutter.feed(data)
+        except EventTooLargeError:
+            return self._fail(_too_large())
+        return self._read(block) if block else []
+
+    def fail(self, error: UpstreamError) -> list[Frame]:
+        return [] if self._over else self._fail(error)
+
+    def close(self) -> list[Frame]:
+        if self._over:
+            return []
+        if self._json is not None:
+            return self._read_json(bytes(self._json))
+        block = self._cutter.close()
+        frames = self._read(block, cut=True) if block else []
+        if frames and _is_last(frames[-1]):
+            return frames
+        if not self._reader.started:
+            return frames + self._fail(_nothing())
+        if self._reader.finished:
+            return frames + self._end(STOP)
+        return frames + self._fail(truncated())
+
+    def text_bytes(self) -> int:
+        return self._tally.text_bytes()
+
+    # One event at a time.
+
+    def _read(self, block: bytes, *, cut: bool = False) -> list[Frame]:
+        """`cut`: the block may be the beginning of an event, which nobody should see unless it can be read."""
+        events: list[Event] = []
+        shown: list[bytes] = []
+        last: list[Frame] = []
+        for lines in block.split(b"\n\n"):
+            event = parse_event(lines)
+            if event is None or not event.data:
+                # Comments keep a client waiting, but only once it was told that an answer comes.
+                if self._reader.started and lines.startswith(b":") and not cut:
+                    shown.append(lines + b"\n\n")
+                continue
+            if event.data.startswith(b"[DONE]"):
+                continue  # some proxies' habit; official clients of this wire do not know it
+            last = self._read_event(event, lines + b"\n\n", events, shown, cut=cut)
+            if last:
+                break
+        if not self._reader.started:
+            return last or self._hold(b"".join(shown))
+        if self._ahead:
+            shown.insert(0, bytes(self._ahead))
+            self._ahead.clear()
+        frames = [Frame(events, b"".join(shown), NAME)] if events or shown else []
+        return frames + last
+
+    def _hold(self, ahead: bytes) -> list[Frame]:
+        """Keep what comes ahead of the answer: while nothing was shown, another channel may be tried."""
+        self._ahead += ahead
+        return self._fail(_too_large()) if len(self._ahead) > self._max_event_bytes else []
+
+    def _read_event(
+        self, event: SseEvent, raw: bytes, events: list[Event], shown: list[bytes], *, cut: bool
+    ) -> list[Frame]:
+        """Adds what an event means to `events` and its bytes to `shown`; returns the last frames if it is the last.
+
+        An event that is not JSON is passed on: it may be news to us only. Characters that were cut apart are
+        replaced, as no client could read them.
+        """
+        if not is_utf8(raw):
+            raw = raw.decode(errors="replace").encode()
+            event = SseEvent(event.event, event.data.decode(errors="replace").encode())
+        try:
+            document = loads(event.data)
+        except ValueError:
+            document = None
+        if not isinstance(document, dict):
+            if not cut:
+                shown.append(raw)
+            return []
+        if event.event == b"error" and not document.get("error"):
+            document = {"type": "error", "error": document}
+        error = error_in_event(document)
+        if error is not None:
+            return self._fail(error)
+        if "type" not in document and event.event is not None:
+            document = {"type": event.event.decode("ascii", "replace"), **document}
+        self._tally.note(document)
+        try:
+            events += self._reader.read(document)
+        except MalformedEventError as exc:
+            return self._fail(UpstreamInvalidResponse(f"The upstream sent a malformed event: {exc}"))
+        self._skimming = self._reader.started and not self._full
+        raw = self._shown(event, document, raw)
+        if document.get("type") == "message_stop" and self._reader.started:
+            return self._end(raw)
+        shown.append(raw)
+        return []
+
+    def _shown(self, event: SseEvent, document: Mapping[str, Any], raw: bytes) -> bytes:
+        """The bytes of an event: as they came, but for the model's name and a missing name of the event, without
+        which official clients do not see it."""
+        message = document.get("message")
+        renamed = (
+            self._model is not None
+            and isinstance(message, dict)
+            and "model" in message
+            and message["model"] != self._model
+        )
+        if renamed:
+            assert isinstance(message, dict)
+            document = {**document, "message": {**message, "model": self._model}}
+        kind = document.get("type")
+        unnamed = event.event is None and isinstance(kind, str) and kind.isidentifier()
+        if not renamed and not unnamed:
+            return raw
+        name = kind.encode() if unnamed and isinstance(kind, str) else event.event
+        return encode_sse(dumps(document) if renamed else event.data, name)
+
+    def _read_json(self, body: bytes) -> list[Frame]:
+        """A body without framing: an error or a whole answer. Events only: its bytes are of no use to a client that
+        waits for a stream."""
+        reader = self._reader = MessageReader(self._model)
+        try:
+            document = loads(body.lstrip(_IGNORED_AHEAD))
+        except ValueError:
+            return self._fail(_nothing())
+        if not isinstance(document, dict):
+            return self._fail(_nothing())
+        error = error_in_event(document)
+        if error is not None:
+            return self._fail(error)
+        if not isinstance(document.get("content"), list):
+            return self._fail(_nothing())
+        self._tally.note(document)
+        try:
+            events = read_message(reader, document)
+        except MalformedEventError as exc:
+            return self._fail(UpstreamInvalidResponse(f"The upstream sent a malformed answer: {exc}"))
+        if not reader.finished:
+            return [Frame(events), *self._fail(truncated())]
+        self._over = True
+        return [Frame([*events, *reader.end()])]
+
+    # Endings.
+
+    def _end(self, raw: bytes) -> list[Frame]:
+        self._stop()
+        return [Frame(self._reader.end(), raw, NAME)]
+
+    def _fail(self, error: UpstreamError) -> list[Frame]:
+        self._stop()
+        return [Frame((Failed(error),))]
+
+    def _stop(self) -> None:
+        """Whatever comes now is ignored."""
+        self._over = True
+        self._skimming = False
+
+
+def read_message(reader: MessageReader, message: Mapping[str, Any]) -> list[Event]:
+    """A whole answer as the events of a stream that brings it at once. Raises `MalformedEventError`."""
+    events = reader.read({"type": "message_start", "message": message})
+    ending = {name: message[name] for name in ("stop_reason", "stop_sequence", "stop_details") if name in message}
+    return events + reader.read({"type": "message_delta", "delta": ending})
+
+
+def _is_last(frame: Frame) -> bool:
+    return bool(frame.events) and isinstance(frame.events[-1], (Ended, Failed))
+
+
+def _nothing() -> UpstreamError:
+    return UpstreamInvalidResponse("The upstream's stream holds no answer")
+
+
+def _too_large() -> UpstreamError:
+    return UpstreamInvalidResponse("The upstream sent an event that is too large")

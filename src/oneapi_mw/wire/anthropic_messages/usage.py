@@ -1,0 +1,134 @@
+"""Usage as Anthropic reports it, to and from the inclusive record.
+
+`input_tokens` is what was neither read from the cache nor written to it; the record holds all of it. Lies are
+clamped: no report makes a part larger than its whole.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from oneapi_mw.types import JsonObject
+from oneapi_mw.usage import Usage
+from oneapi_mw.wire.extras import mapped, merged, unmapped
+
+MAX_TOKENS = 1_000_000_000
+_INPUT_SIDE = ("input_tokens", "cache_read_input_tokens", "cache_creation_input_tokens")
+_HOSTED = (("web_search", "web_search_requests"), ("web_fetch", "web_fetch_requests"))
+_MAPPED = mapped(
+    *_INPUT_SIDE,
+    "output_tokens",
+    "service_tier",
+    cache_creation=mapped("ephemeral_5m_input_tokens", "ephemeral_1h_input_tokens"),
+    output_tokens_details=mapped("thinking_tokens"),
+    server_tool_use=mapped("web_search_requests", "web_fetch_requests"),
+)
+_TIERS = {"standard": "default", "priority": "priority", "batch": "default"}
+_TIERS_BACK = {"default": "standard", "priority": "priority"}
+
+
+def merge_reports(known: Mapping[str, Any], report: Mapping[str, Any]) -> JsonObject:
+    """The reports of one stream as one. Each is cumulative: what it leaves out stays. The input side of a later one
+    counts unless it is all zero, as some proxies write it; gateways begin with an estimate and correct it."""
+    new = {key: value for key, value in report.items() if value is not None}
+    if not any(_count(new.get(name)) for name in _INPUT_SIDE):
+        new = {key: value for key, value in new.items() if key not in _INPUT_SIDE or key not in known}
+    return {**known, **new}
+
+
+def decode_usage(report: Mapping[str, Any]) -> Usage | None:
+    """The report as a record; `None` when it says nothing or its main counts are no counts."""
+    fresh, output = _count(report.get("input_tokens")), _count(report.get("output_tokens"))
+    if fresh is None and output is None:
+        return None
+    read = _count(report.get("cache_read_input_tokens")) or 0
+    short, long = _writes(report)
+    prompt, output = (fresh or 0) + read + short + long, output or 0
+    more_prompt, more_output = _compaction(report.get("iterations"))
+    prompt, output = prompt + more_prompt, output + more_output
+    if not prompt and not output:
+        return None
+    details, hosted = _object(report, "output_tokens_details"), _object(report, "server_tool_use")
+    reasoning = _count(details.get("thinking_tokens"))
+    return Usage(
+        input_tokens=prompt,
+        output_tokens=output,
+        cache_read=read,
+        cache_write_5m=short,
+        cache_write_1h=long,
+        reasoning=None if reasoning is None else min(reasoning, output),
+        hosted=tuple((kind, count) for kind, name in _HOSTED if (count := _count(hosted.get(name)))),
+    )
+
+
+def _writes(report: Mapping[str, Any]) -> tuple[int, int]:
+    """Cache writes for five minutes and for an hour. What the split leaves out is of the short kind."""
+    split = _object(report, "cache_creation")
+    short = _count(split.get("ephemeral_5m_input_tokens")) or 0
+    long = _count(split.get("ephemeral_1h_input_tokens")) or 0
+    whole = _count(report.get("cache_creation_input_tokens")) or 0
+    return (short + max(0, whole - short - long), long)
+
+
+def _compaction(iterations: object) -> tuple[int, int]:
+    """Tokens of compaction runs: the only ones that the counts of the whole leave out."""
+    prompt = output = 0
+    for entry in iterations if isinstance(iterations, list) else ():
+        if isinstance(entry, dict) and entry.get("type") == "compaction":
+            prompt += sum(_count(entry.get(name)) or 0 for name in _INPUT_SIDE)
+            output += _count(entry.get("output_tokens")) or 0
+    return prompt, output
+
+
+def tier_of(report: Mapping[str, Any]) -> str | None:
+    """The tier that served, in OpenAI's words."""
+    tier = report.get("service_tier")
+    return _TIERS.get(tier, tier) if isinstance(tier, str) else None
+
+
+def unmapped_usage(report: Mapping[str, Any]) -> JsonObject:
+    """What of a report the record has no place for (`inference_geo`, `speed`, `iterations`, ...)."""
+    return unmapped(report, _MAPPED)
+
+
+def encode_usage(
+    usage: Usage, rest: Mapping[str, Any] | None = None, *, tier: str | None = None, buffered: bool = False
+) -> JsonObject:
+    """The record as Anthropic writes it; `rest`, the unmapped part of the original, is kept.
+
+    Args:
+        buffered: of a whole answer, which tells cache writes by their term; a stream has no place for that.
+    """
+    writes = usage.cache_write_5m + usage.cache_write_1h
+    body: JsonObject = {
+        "input_tokens": max(0, usage.input_tokens - usage.cache_read - writes),
+        "cache_creation_input_tokens": writes,
+        "cache_read_input_tokens": usage.cache_read,
+        "output_tokens": usage.output_tokens,
+    }
+    if buffered and writes:
+        body["cache_creation"] = {
+            "ephemeral_5m_input_tokens": usage.cache_write_5m,
+            "ephemeral_1h_input_tokens": usage.cache_write_1h,
+        }
+    if usage.reasoning:
+        body["output_tokens_details"] = {"thinking_tokens": usage.reasoning}
+    hosted = dict(usage.hosted)
+    if any(hosted.get(kind) for kind, _ in _HOSTED):
+        body["server_tool_use"] = {name: hosted.get(kind, 0) for kind, name in _HOSTED}
+    if buffered and tier in _TIERS_BACK:
+        body["service_tier"] = _TIERS_BACK[tier]
+    return merged(body, rest or {})
+
+
+def _count(value: object) -> int | None:
+    """A well-formed count. Negative ones are cut to zero; absurd or mistyped ones are none."""
+    if type(value) is not int or value > MAX_TOKENS:
+        return None
+    return max(0, value)
+
+
+def _object(report: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    value = report.get(name)
+    return value if isinstance(value, dict) else {}

@@ -1,0 +1,120 @@
+"""What a request says that this format cannot: dropped and named, said by other means and named, or refused."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from oneapi_mw.canonical.request import Request
+from oneapi_mw.errors import InvalidRequest
+from oneapi_mw.wire.gemini.content import NAME
+from oneapi_mw.wire.target import Target
+
+EMULATED = "=emulated"
+
+
+class Losses:
+    """Canonical paths of what is lost, each once, in the order they were found."""
+
+    def __init__(self) -> None:
+        self._found: dict[str, None] = {}
+
+    def drop(self, *paths: str) -> None:
+        self._found.update(dict.fromkeys(paths))
+
+    def emulate(self, path: str) -> None:
+        self._found[path + EMULATED] = None
+
+    def found(self) -> tuple[str, ...]:
+        return tuple(self._found)
+
+
+_FIELDS: Mapping[str, Mapping[str, str]] = {
+    "openai_chat": {"turns": "messages", "moderation": "moderation", "tools": "tools", "tool_choice": "tool_choice"},
+    "openai_responses": {
+        "turns": "input",
+        "background": "background",
+        "previous_id": "previous_response_id",
+        "conversation": "conversation",
+        "prompt_template": "prompt",
+        "moderation": "moderation",
+        "tools": "tools",
+        "tool_choice": "tool_choice",
+        "container": "tools",
+    },
+    "anthropic_messages": {
+        "turns": "messages",
+        "conversation": "thread",
+        "container": "container",
+        "tools": "tools",
+        "tool_choice": "tool_choice",
+        "max_output": "max_tokens",
+    },
+    NAME: {"turns": "contents", "tools": "tools", "tool_choice": "toolConfig"},
+}
+
+
+def refused(request: Request, field: str, what: str) -> InvalidRequest:
+    """The error for `what`, which sits in the canonical `field`: it names the client's own one."""
+    return InvalidRequest(
+        f"{what} cannot be sent to a Gemini model: leave it out, or ask another model",
+        param=_FIELDS.get(request.format, {}).get(field),
+        code="unsupported_parameter",
+    )
+
+
+def refuse_settings(request: Request) -> None:
+    """Raise `InvalidRequest` for settings nobody may leave out: without them the answer would be another one."""
+    state = request.state
+    for field, what, value in (
+        ("background", "Background work", state.background),
+        ("previous_id", "A stored response", state.previous_id),
+        ("conversation", "A stored conversation", state.conversation),
+        ("prompt_template", "A prompt template", request.prompt_template),
+        ("container", "A container", request.container),
+        ("moderation", "Blocking moderation", _blocks(request.safety.moderation)),
+        ("max_output", "A request that only warms the cache", request.max_output == 0),
+    ):
+        if value:
+            raise refused(request, field, what)
+
+
+def _blocks(moderation: object) -> bool:
+    """Whether any policy of an OpenAI `moderation` blocks."""
+    if isinstance(moderation, dict):
+        return moderation.get("mode") == "block" or any(_blocks(value) for value in moderation.values())
+    return False
+
+
+_TIERS = ("auto", "default", "standard", "standard_only", "flex", "priority", "fast")
+
+
+def note_settings(request: Request, target: Target, losses: Losses) -> None:
+    """Note the settings that have no counterpart. What is at its default says nothing."""
+    sampling, state, identity = request.sampling, request.state, request.identity
+    reasoning, service, audio = request.reasoning, request.service, request.audio
+    for path, value in (
+        ("min_p", sampling.min_p),
+        ("repetition_penalty", sampling.repetition_penalty not in (None, 1)),
+        ("logit_bias", sampling.logit_bias),
+        ("verbosity", request.verbosity not in (None, "medium")),
+        ("max_hosted_calls", request.max_hosted_calls),
+        ("reasoning.context", reasoning and reasoning.context not in (None, "auto")),
+        ("reasoning.mode", reasoning and reasoning.mode not in (None, "standard")),
+        ("prediction", request.prediction),
+        ("safety.moderation", request.safety.moderation),
+        ("identity.end_user", identity.end_user),
+        ("identity.safety_id", identity.safety_id),
+        ("identity.metadata", identity.metadata and target.platform != "vertex"),
+        ("state.store", state.store),
+        ("state.truncation", state.truncation not in (None, "disabled")),
+        ("state.context_edits", state.context_edits),
+        ("service.tier", service.tier is not None and service.tier not in _TIERS),
+        ("service.speed", service.speed not in (None, "standard")),
+        ("service.geo", service.geo),
+        ("audio.format", audio and audio.format not in (None, "pcm16", "wav")),
+        ("image.quality", request.image and request.image.quality),
+        ("image.format", request.image and request.image.format),
+    ):
+        if value:
+            losses.drop(path)
+    losses.drop(*request.extras.get(request.format, {}))

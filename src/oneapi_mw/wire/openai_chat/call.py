@@ -1,0 +1,248 @@
+"""The client's side of a request: checked as far as the gateway reads it, and sent on with as few edits as can be."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from oneapi_mw.canonical.call import BODY_ALONE, Call, Outside
+from oneapi_mw.errors import InvalidRequest
+from oneapi_mw.jsontext import dumps
+from oneapi_mw.tokens.estimate import (
+    FILE_ID_TOKENS,
+    MESSAGE_TOKENS,
+    REPLY_TOKENS,
+    audio_tokens,
+    file_tokens,
+    image_tokens,
+    json_tokens,
+    text_tokens,
+)
+from oneapi_mw.types import JsonObject
+from oneapi_mw.wire.body import check_model, may_repeat, parse_object
+from oneapi_mw.wire.openai_chat.content import CODE
+from oneapi_mw.wire.openai_chat.hosts import host_of
+from oneapi_mw.wire.target import Target
+
+MAX_OUTPUT = (2**31 - 1) // 2
+MAX_CANDIDATES = 128
+MAX_TEMPERATURE = 2
+
+_KEYS = tuple(
+    b'"%s"' % name
+    for name in (
+        b"model",
+        b"messages",
+        b"stream",
+        b"stream_options",
+        b"max_tokens",
+        b"max_completion_tokens",
+        b"n",
+        b"include_usage",
+        b"service_tier",
+    )
+)
+"""What decides who may be asked, what it may cost and how it is answered."""
+_STRUCTURED = ("tools", "functions", "response_format", "prediction")
+"""Top-level fields besides the messages that the model reads."""
+
+
+def decode_call(
+    raw: bytes, *, operation: str, format: str, outside: Outside = BODY_ALONE, body: JsonObject | None = None
+) -> Call:
+    """Check and read a body. Raises `InvalidRequest` and its kin, naming the field and what to send instead."""
+    body = parse_object(raw) if body is None else body
+    model = check_model(body.get("model"), code=CODE)
+    stream = body.get("stream")
+    if stream is None:
+        stream = False
+    elif type(stream) is not bool:
+        raise _wrong("stream", "must be true or false")
+    candidates = _integer(body, "n", 1, MAX_CANDIDATES)
+    candidates = 1 if candidates is None else candidates
+    limit = _output_limit(body)
+    temperature = body.get("temperature")
+    if temperature is not None and not (type(temperature) in (int, float) and 0 <= temperature <= MAX_TEMPERATURE):
+        raise _wrong("temperature", f"must be a number from 0 to {MAX_TEMPERATURE}")
+    return Call(
+        operation=operation,
+        format=format,
+        model=model,
+        stream=stream,
+        body=body,
+        raw=raw,
+        max_output=None if limit is None else limit * candidates,
+        candidates=candidates,
+        input_estimate=_messages_tokens(body.get("messages")) + _structured_tokens(body),
+        usage_wanted=_wants_usage(body) if stream else True,
+        outside=outside,
+    )
+
+
+def _output_limit(body: JsonObject) -> int | None:
+    """The client's limit per candidate. Zero means none, as it does to servers that write zero for absent."""
+    deprecated = _integer(body, "max_tokens", 0, MAX_OUTPUT)
+    return _integer(body, "max_completion_tokens", 0, MAX_OUTPUT) or deprecated or None
+
+
+def _integer(body: JsonObject, name: str, low: int, high: int) -> int | None:
+    value = body.get(name)
+    if value is None:
+        return None
+    if type(value) is not int or not low <= value <= high:
+        raise _wrong(name, f"must be an integer from {low} to {high}")
+    return value
+
+
+def _wants_usage(body: JsonObject) -> bool:
+    options = body.get("stream_options")
+    if options is None:
+        return False
+    if not isinstance(options, dict):
+        raise _wrong("stream_options", "must be an object")
+    wanted = options.get("include_usage")
+    if wanted is not None and type(wanted) is not bool:
+        raise _wrong("stream_options.include_usage", "must be true or false")
+    return bool(wanted)
+
+
+def _wrong(param: str, what: str) -> InvalidRequest:
+    return InvalidRequest(f"{param} {what}", param=param, code=CODE)
+
+
+# What the messages say, and how long it is: one pass does both.
+
+
+def _messages_tokens(messages: object) -> int:
+    """Checks the messages' outer shape and estimates their tokens. What is inside is the upstream's to judge."""
+    if not isinstance(messages, list) or not messages:
+        raise _wrong("messages", 'must be a list of at least one message, like {"role": "user", "content": "Hi"}')
+    tokens = REPLY_TOKENS
+    for index, message in enumerate(messages):
+        if not isinstance(message, dict):
+            raise _wrong(f"messages[{index}]", "must be an object with role and content")
+        role = message.get("role")
+        if not isinstance(role, str) or not role:
+            raise _wrong(f"messages[{index}].role", "must be a string: system, developer, user, assistant or tool")
+        content = message.get("content")
+        tokens += MESSAGE_TOKENS
+        if isinstance(content, str):
+            tokens += text_tokens(content)
+        elif content is not None:
+            tokens += _parts_tokens(content, index)
+        if len(message) > 2 or "content" not in message:
+            tokens += _other_tokens(message)
+    return tokens
+
+
+def _parts_tokens(parts: object, index: int) -> int:
+    if not isinstance(parts, list):
+        raise _wrong(f"messages[{index}].content", "must be a string, null or a list of parts")
+    tokens = 0
+    for place, part in enumerate(parts):
+        if not isinstance(part, dict) or not isinstance(part.get("type"), str):
+            raise _wrong(f"messages[{index}].content[{place}]", "must be an object with a type, like text")
+        tokens += _part_tokens(part)
+    return tokens
+
+
+def _part_tokens(part: JsonObject) -> int:
+    kind = part["type"]
+    value = part.get(kind)
+    if isinstance(value, str) and kind in ("text", "refusal", "thinking"):
+        return text_tokens(value)
+    if kind == "image_url":
+        return image_tokens(value.get("detail") if isinstance(value, dict) else None)
+    if kind == "input_audio" and isinstance(value, dict):
+        return audio_tokens(_length(value.get("data")))
+    if kind == "file" and isinstance(value, dict):
+        data = _length(value.get("file_data"))
+        return file_tokens(data) if data else FILE_ID_TOKENS
+    text = part.get("text")
+    return text_tokens(text) if isinstance(text, str) else _any_tokens(part)
+
+
+def _other_tokens(message: JsonObject) -> int:
+    """Calls, reasoning and whatever else a message carries beside role and content."""
+    return sum(_any_tokens(value) for key, value in message.items() if key != "role" and key != "content")
+
+
+def _structured_tokens(body: JsonObject) -> int:
+    return sum(json_tokens(body[name]) for name in _STRUCTURED if body.get(name))
+
+
+def _any_tokens(value: Any) -> int:
+    if isinstance(value, str):
+        return text_tokens(value)
+    return json_tokens(value) if isinstance(value, (dict, list)) else 1
+
+
+def _length(value: object) -> int:
+    return len(value) if isinstance(value, str) else 0
+
+
+_OLD_LIMIT, _NEW_LIMIT = "max_tokens", "max_completion_tokens"
+_OLD_LIMIT_KEY = re.compile(rb'"max_tokens"(?=[ \t\r\n]*+:)')
+_NAMED_MODEL = re.compile(rb'"model"[ \t\r\n]*+:[ \t\r\n]*+"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
+
+
+def prepare_upstream(call: Call, *, target: Target, include_usage: bool) -> bytes:
+    """The body for an upstream of this format: the client's own bytes wherever nothing must change.
+
+    A limit under the name that the model is certain to refuse gets the other one, as it says the same.
+
+    Bytes in which a key the gateway reads might be repeated are written anew, so that the upstream sees what was
+    authorised.
+    """
+    body, raw = call.body, call.raw
+    if _refuses_old_limit(target) and body.get(_OLD_LIMIT) is not None:
+        body, raw = _with_new_limit(body, raw)
+    changed: JsonObject = {}
+    if body.get("model") != target.model:
+        changed["model"] = target.model
+    if include_usage and call.stream:
+        options = body.get("stream_options") or {}
+        if options.get("include_usage") is not True:
+            changed["stream_options"] = {**options, "include_usage": True}
+    if changed:
+        edited = None if raw is None or may_repeat(raw, _KEYS) else _edited(raw, body, changed)
+        return dumps({**body, **changed}) if edited is None else edited
+    written = dumps(body)
+    # Equal bytes prove that no key was repeated, at a tenth of what looking for one costs.
+    return written if raw is None or written == raw or may_repeat(raw, _KEYS) else raw
+
+
+def _refuses_old_limit(target: Target) -> bool:
+    """Whether the model is certain to, and its host does not know the old name alone."""
+    if target.rules.output_limit != _NEW_LIMIT or target.options.strict_passthrough:
+        return False
+    return host_of(target).limit != _OLD_LIMIT
+
+
+def _with_new_limit(body: JsonObject, raw: bytes | None) -> tuple[JsonObject, bytes | None]:
+    """Body and bytes with the limit under its new name; no bytes where that takes writing them anew."""
+    both = body.get(_NEW_LIMIT) is not None
+    renamed = {
+        _NEW_LIMIT if name == _OLD_LIMIT else name: value
+        for name, value in body.items()
+        if not (both and name == _OLD_LIMIT) and not (name == _NEW_LIMIT and not both)
+    }
+    if raw is None or _NEW_LIMIT in body or may_repeat(raw, _KEYS):
+        return renamed, None
+    return renamed, _OLD_LIMIT_KEY.sub(b'"%s"' % _NEW_LIMIT.encode(), raw, count=1)
+
+
+def _edited(raw: bytes, body: JsonObject, changed: JsonObject) -> bytes | None:
+    """The client's bytes with members changed in place, so that no number loses a digit; `None` when that takes
+    writing it anew. Only for bytes in which no key of ours is repeated: the one that is found is the right one."""
+    if "model" in changed:
+        named = _NAMED_MODEL.search(raw)
+        if named is None:
+            return None
+        raw = raw[: named.start()] + b'"model":' + dumps(changed["model"]) + raw[named.end() :]
+    if "stream_options" in changed:
+        if "stream_options" in body:
+            return None
+        start = raw.index(b"{") + 1
+        raw = raw[:start] + b'"stream_options":' + dumps(changed["stream_options"]) + b"," + raw[start:]
+    return raw

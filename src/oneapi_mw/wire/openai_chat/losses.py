@@ -1,0 +1,120 @@
+"""What a request says that this format cannot: dropped and named, said by other means and named, or refused."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from oneapi_mw.canonical.request import Request
+from oneapi_mw.errors import InvalidRequest
+from oneapi_mw.wire.openai_chat.content import unsupported
+from oneapi_mw.wire.openai_chat.hosts import Host
+
+EMULATED = "=emulated"
+
+
+class Losses:
+    """Canonical paths of what is lost, each once, in the order they were found."""
+
+    def __init__(self) -> None:
+        self._found: dict[str, None] = {}
+
+    def drop(self, *paths: str) -> None:
+        self._found.update(dict.fromkeys(paths))
+
+    def emulate(self, path: str) -> None:
+        self._found[path + EMULATED] = None
+
+    def found(self) -> tuple[str, ...]:
+        return tuple(self._found)
+
+
+_FIELDS: Mapping[str, Mapping[str, str]] = {
+    "openai_responses": {
+        "turns": "input",
+        "tools": "tools",
+        "tool_choice": "tool_choice",
+        "background": "background",
+        "previous_id": "previous_response_id",
+        "conversation": "conversation",
+        "prompt_template": "prompt",
+        "moderation": "moderation",
+        "container": "tools",
+    },
+    "anthropic_messages": {
+        "turns": "messages",
+        "tools": "tools",
+        "tool_choice": "tool_choice",
+        "conversation": "thread",
+        "container": "container",
+        "max_output": "max_tokens",
+    },
+    "gemini": {
+        "turns": "contents",
+        "tools": "tools",
+        "tool_choice": "toolConfig",
+        "resource": "cachedContent",
+        "candidates": "generationConfig.candidateCount",
+        "modalities": "generationConfig.responseModalities",
+    },
+}
+
+
+def refused(request: Request, field: str, what: str) -> InvalidRequest:
+    """The error for `what`, which sits in the canonical `field`: it names the client's own one."""
+    error = unsupported(what)
+    error.param = _FIELDS.get(request.format, {}).get(field)
+    return error
+
+
+def refuse_settings(request: Request, host: Host) -> None:
+    """Raise `InvalidRequest` for settings nobody may leave out: without them the answer would be another one."""
+    state, several = request.state, (request.candidates or 1) > 1
+    for field, what, value in (
+        ("background", "background work", state.background),
+        ("previous_id", "a stored response", state.previous_id),
+        ("conversation", "a stored conversation", state.conversation),
+        ("prompt_template", "a prompt template", request.prompt_template),
+        ("resource", "a cached content", request.cache.resource),
+        ("container", "a container", request.container),
+        ("max_output", "a request that only warms the cache", request.max_output == 0),
+        ("moderation", "blocking moderation", not host.openai and _blocks(request.safety.moderation)),
+        ("candidates", "more than one answer", several and "n" in host.refuses),
+        ("modalities", "video as output", "video" in request.modalities),
+        ("modalities", "an image as output", not host.images_out and ("image" in request.modalities or request.image)),
+    ):
+        if value:
+            raise refused(request, field, what)
+
+
+def _blocks(moderation: object) -> bool:
+    """Whether any policy of an OpenAI `moderation` blocks."""
+    if isinstance(moderation, dict):
+        return moderation.get("mode") == "block" or any(_blocks(value) for value in moderation.values())
+    return False
+
+
+def settings_lost(request: Request, host: Host) -> Iterator[str]:
+    """Canonical paths of settings that have no place here. What is at its default says nothing."""
+    reasoning, audio, state, service = request.reasoning, request.audio, request.state, request.service
+    for name, value in (
+        ("max_hosted_calls", request.max_hosted_calls),
+        ("reasoning.context", reasoning and reasoning.context not in (None, "auto")),
+        ("reasoning.mode", reasoning and reasoning.mode not in (None, "standard")),
+        ("audio.speakers", audio and audio.speakers),
+        ("audio.language", audio and audio.language),
+        ("image", request.image),
+        ("state.truncation", state.truncation not in (None, "disabled")),
+        ("state.context_edits", state.context_edits),
+        ("state.store", state.store and not host.openai),
+        ("identity.labels", request.identity.labels),
+        ("service.speed", service.speed not in (None, "standard")),
+        ("service.geo", service.geo),
+        ("safety.settings", request.safety.settings),
+        ("safety.moderation", request.safety.moderation and not host.openai),
+        # of Anthropic's clients the key is made by the gateway
+        ("cache.key", request.cache.key and not host.openai and request.format != "anthropic_messages"),
+        ("cache.retention", request.cache.retention and not host.openai),
+    ):
+        if value:
+            yield name
+    yield from request.extras.get(request.format, {})

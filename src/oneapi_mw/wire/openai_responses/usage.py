@@ -1,0 +1,121 @@
+"""Usage as Responses servers report it, to and from the inclusive record.
+
+Lies are clamped: no report makes a part larger than its whole.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from oneapi_mw.types import JsonObject
+from oneapi_mw.usage import Usage
+from oneapi_mw.wire.extras import mapped, merged, unmapped
+
+MAX_TOKENS = 1_000_000_000
+_MAPPED = mapped(
+    "input_tokens",
+    "output_tokens",
+    "total_tokens",
+    input_tokens_details=mapped("cached_tokens", "cache_write_tokens", "cache_write_tokens_details"),
+    output_tokens_details=mapped("reasoning_tokens"),
+)
+
+
+def decode_usage(response: Mapping[str, Any]) -> Usage | None:
+    """What a whole response consumed; `None` when it tells nothing or its main counts are no counts."""
+    usage = response.get("usage")
+    if not isinstance(usage, dict):
+        return None
+    prompt, output = _count(usage.get("input_tokens")), _count(usage.get("output_tokens"))
+    if not prompt and not output:
+        return None
+    prompt, output = prompt or 0, output or 0
+    prompt_parts, output_parts = _object(usage, "input_tokens_details"), _object(usage, "output_tokens_details")
+    cache_read = min(_count(prompt_parts.get("cached_tokens")) or 0, prompt)
+    short, long = _writes(prompt_parts)
+    # Whatever does not fit is cut from the writes first: they are the dearest part.
+    long = min(long, prompt - cache_read)
+    short = min(short, prompt - cache_read - long)
+    reasoning = _count(output_parts.get("reasoning_tokens"))
+    return Usage(
+        input_tokens=prompt,
+        output_tokens=output,
+        cache_read=cache_read,
+        cache_write_5m=short,
+        cache_write_1h=long,
+        reasoning=None if reasoning is None else min(reasoning, output),
+        hosted=_hosted(response),
+    )
+
+
+def _writes(parts: Mapping[str, Any]) -> tuple[int, int]:
+    """Cache writes for 30 minutes and for 12 hours."""
+    split = _object(parts, "cache_write_tokens_details")
+    short, long = _count(split.get("ttl_30m_tokens")), _count(split.get("ttl_12h_tokens"))
+    if short is None and long is None:
+        return _count(parts.get("cache_write_tokens")) or 0, 0
+    return short or 0, long or 0
+
+
+def _hosted(response: Mapping[str, Any]) -> tuple[tuple[str, int], ...]:
+    """Web searches: as told, else as many as are in the output."""
+    told = _count(_object(_object(response, "tool_usage"), "web_search").get("num_requests"))
+    output = response.get("output")
+    searches = sum(_is_search(item) for item in output) if isinstance(output, list) else 0
+    count = searches if told is None else told
+    return (("web_search", count),) if count else ()
+
+
+def _is_search(item: object) -> bool:
+    if not isinstance(item, dict) or item.get("type") != "web_search_call":
+        return False
+    action = item.get("action")
+    return not isinstance(action, dict) or action.get("type") in (None, "search")
+
+
+def encode_usage(usage: Usage, rest: Mapping[str, Any] | None = None) -> JsonObject:
+    """The record with every member official clients require; `rest`, the unmapped part of the original, is kept."""
+    writes = usage.cache_write_5m + usage.cache_write_1h
+    prompt_parts: JsonObject = {"cached_tokens": usage.cache_read, "cache_write_tokens": writes}
+    if usage.cache_write_1h:
+        prompt_parts["cache_write_tokens_details"] = {
+            "ttl_30m_tokens": usage.cache_write_5m,
+            "ttl_12h_tokens": usage.cache_write_1h,
+        }
+    body: JsonObject = {
+        "input_tokens": usage.input_tokens,
+        "input_tokens_details": prompt_parts,
+        "output_tokens": usage.output_tokens,
+        "output_tokens_details": {"reasoning_tokens": usage.reasoning or 0},
+        "total_tokens": usage.total_tokens,
+    }
+    return merged(body, rest or {})
+
+
+def encode_tool_usage(usage: Usage) -> JsonObject | None:
+    """`tool_usage` of a response; `None` when no web search was made."""
+    searches = dict(usage.hosted).get("web_search", 0)
+    if not searches:
+        return None
+    none: JsonObject = {"image_tokens": 0, "text_tokens": 0}
+    images = {"input_tokens": 0, "input_tokens_details": none, "output_tokens": 0, "total_tokens": 0}
+    return {"image_gen": images, "web_search": {"num_requests": searches}}
+
+
+def unmapped_usage(response: Mapping[str, Any]) -> JsonObject:
+    """What of a response's usage the record has no place for."""
+    usage = response.get("usage")
+    return unmapped(usage, _MAPPED) if isinstance(usage, dict) else {}
+
+
+def _count(value: object) -> int | None:
+    """A well-formed count. Negative ones are cut to zero; absurd or mistyped ones are none."""
+    if type(value) is not int or value > MAX_TOKENS:
+        return None
+    return max(0, value)
+
+
+def _object(value: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    inner = value.get(name)
+    return inner if isinstance(inner, dict) else {}
