@@ -1,0 +1,393 @@
+"""The terminal app: sends the call upstream, tries the next channel when one fails, and is the source of events."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TypeAlias
+
+from starlette.types import Receive, Scope, Send
+
+from oneapi_mw.canonical.call import CALL, Call
+from oneapi_mw.canonical.events import Ended, Event, Failed, UsageReported
+from oneapi_mw.canonical.fold import fold, unfold
+from oneapi_mw.canonical.frames import ANSWER, EVENTS, EXTENSION, Answer, Frame, Offer
+from oneapi_mw.errors import GatewayError, NoChannelAvailable, NotFound, UpstreamError, UpstreamInvalidResponse
+from oneapi_mw.exchange import ENDPOINT, EXCHANGE, Exchange
+from oneapi_mw.jsontext import dumps, loads
+from oneapi_mw.relay.attempt import Opened, fault_error, open_attempt
+from oneapi_mw.relay.conversion import Carrier
+from oneapi_mw.relay.headers import forwardable_response_headers
+from oneapi_mw.relay.upstream import BodyCut, BodyTooLarge, Timeouts, Upstream, UpstreamFault
+from oneapi_mw.relay.watch import ClientGone, DisconnectWatch
+from oneapi_mw.routing.plan import PLAN, Plan
+from oneapi_mw.routing.retry import may_retry
+from oneapi_mw.scope import MissingStage, route_path
+from oneapi_mw.types import JsonObject, RawHeaders
+from oneapi_mw.usage import Produced
+from oneapi_mw.wire.base import StreamDecoder
+from oneapi_mw.wire.errors import truncated
+from oneapi_mw.wire.registry import get_format
+
+Carriers: TypeAlias = Callable[[], Carrier | None] | None
+
+DRAIN_SECONDS = 0.05
+"""How long to wait for the end of a message whose stream has ended, so that its connection can be used again."""
+
+CHECKPOINT_BYTES = 64 * 1024
+"""After so much of a stream what it has produced is counted: the hold may have to grow."""
+
+
+@dataclass(frozen=True, slots=True)
+class RelayLimits:
+    """How patient the relay is, and how much it takes."""
+
+    timeouts: Timeouts
+    retries: int = 0
+    """Further attempts on other channels after the first."""
+    max_answer_bytes: int = 64 * 1024 * 1024
+    """Of a buffered answer, and of a stream."""
+    enforce_usage: bool = True
+    """Ask every upstream stream for usage, whether or not the client did."""
+
+
+class Relay:
+    """Serve `CALL` from the first candidate of `PLAN` that can.
+
+    Reads `CALL`, `PLAN`, `EXCHANGE` and the offer of a stage that takes events; writes attempts, usage and what
+    was produced into the exchange.
+
+    One attempt at a time, and none after the first byte has gone to the client. When the client leaves, the
+    upstream connection is closed at once and the call returns: what was produced is in the exchange.
+    """
+
+    requires, provides = (EXCHANGE, CALL, PLAN), ()
+
+    def __init__(
+        self, *, upstream: Upstream, limits: RelayLimits, carriers: Callable[[Scope], Carrier | None] | None = None
+    ) -> None:
+        """
+        Args:
+            carriers: how opaque reasoning parts travel through the client of a request; without it they do not.
+        """
+        self._upstream = upstream
+        self._limits = limits
+        self._carriers = carriers
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        offer = _offer(scope)
+        exchange = EXCHANGE.get(scope)
+        watch = DisconnectWatch(receive)
+        carriers = None if self._carriers is None else partial(self._carriers, scope)
+        try:
+            served = await self._first_to_serve(CALL.get(scope), PLAN.get(scope), exchange, watch, offer, carriers)
+            if isinstance(served, _Buffered):
+                exchange.outcome = "complete"
+                await _send_answer(served, send)
+            else:
+                await self._send_stream(served, exchange, watch, send)
+        except ClientGone:
+            if exchange.outcome == "pending":
+                exchange.outcome = "client_gone"
+        except asyncio.CancelledError:
+            if exchange.outcome == "pending":
+                exchange.outcome = "cancelled"
+            raise
+
+    async def _first_to_serve(
+        self, call: Call, plan: Plan, exchange: Exchange, watch: DisconnectWatch, offer: Offer, carriers: Carriers
+    ) -> _Buffered | _Streaming:
+        """Open attempts until one has something to show. Raises the last attempt's error."""
+        error: GatewayError | None = None
+        timeouts = self._limits.timeouts
+        deadline = asyncio.get_running_loop().time() + timeouts.total
+        for index in range(min(len(plan.candidates), 1 + self._limits.retries)):
+            if index:  # all attempts share one deadline, and only the last one counts
+                left = deadline - asyncio.get_running_loop().time()
+                if left <= 0:
+                    break
+                timeouts = replace(timeouts, total=left)
+                exchange.usage, exchange.produced = None, Produced()
+            try:
+                with watch:
+                    return await self._attempt(call, plan, index, exchange, timeouts, offer, carriers)
+            except UpstreamError as failed:
+                exchange.attempts[-1].error = failed.code
+                error = failed
+                if not may_retry(failed):
+                    break
+        raise error or NoChannelAvailable(f"No available channels for Model {call.model}")
+
+    async def _attempt(
+        self,
+        call: Call,
+        plan: Plan,
+        index: int,
+        exchange: Exchange,
+        timeouts: Timeouts,
+        offer: Offer,
+        carriers: Carriers,
+    ) -> _Buffered | _Streaming:
+        limits = self._limits
+        opened = await open_attempt(
+            self._upstream,
+            call,
+            plan.candidates[index],
+            index,
+            exchange,
+            timeouts,
+            include_usage=limits.enforce_usage,
+            carriers=carriers,
+        )
+        is_stream = _content_type(opened.response.headers).startswith(b"text/event-stream")
+        keep = False
+        try:
+            if is_stream and call.stream:
+                streaming = _Streaming(opened, call, offer, limits)
+                await streaming.begin()
+                keep = True
+                return streaming
+            if is_stream:
+                return await _fold_stream(opened, call, exchange, limits.max_answer_bytes)
+            return await _read_answer(opened, call, exchange, limits.max_answer_bytes)
+        except UpstreamFault as fault:
+            raise fault_error(fault) from fault
+        finally:
+            if not keep:
+                await opened.response.aclose()
+
+    async def _send_stream(self, streaming: _Streaming, exchange: Exchange, watch: DisconnectWatch, send: Send) -> None:
+        """Relay a stream. Its last frames go out in one message of their own, after watching has ended: nothing
+        may interrupt the settlement that happens on their way."""
+        try:
+            with watch:
+                await send({"type": "http.response.start", "status": 200, "headers": streaming.headers})
+                while not streaming.note(exchange):
+                    await send({"type": EVENTS, "frames": streaming.frames, "more_body": True})
+                    await streaming.advance()
+            streaming.count(exchange)
+            await send({"type": EVENTS, "frames": streaming.frames, "more_body": False})
+        except OSError as exc:  # how ASGI has servers say so that do more than stay silent
+            raise ClientGone from exc
+        finally:
+            if exchange.outcome == "pending":
+                streaming.count(exchange)
+            await streaming.aclose(drain=exchange.outcome == "complete" and not streaming.is_cut)
+
+
+def _offer(scope: Scope) -> Offer:
+    """Whom to serve. Raises `NotFound` for a path that asks for nothing, `MissingStage` without a stage to talk to."""
+    offer = Offer.find(scope)
+    if offer is not None:
+        return offer
+    endpoint = ENDPOINT.find(scope)
+    if endpoint is not None and endpoint.operation == "unknown":
+        raise NotFound(f"Invalid URL ({scope['method']} {route_path(scope)})")
+    raise MissingStage(EXTENSION)
+
+
+async def _send_answer(served: _Buffered, send: Send) -> None:
+    try:
+        await send({"type": "http.response.start", "status": 200, "headers": served.headers})
+        await send(served.message())
+    except OSError as exc:
+        raise ClientGone from exc
+
+
+class _Buffered:
+    """A whole answer, ready to be sent."""
+
+    def __init__(self, answer: Answer, headers: list[tuple[bytes, bytes]]) -> None:
+        self.answer = answer
+        self.headers = headers
+
+    def message(self) -> dict[str, object]:
+        return {"type": ANSWER, "answer": self.answer}
+
+
+class _Unfolded(_Buffered):
+    """A whole answer to a client that asked for a stream."""
+
+    def message(self) -> dict[str, object]:
+        answer = self.answer
+        response = answer.response or get_format(answer.format).decode_response(answer.body)
+        return {"type": EVENTS, "frames": [Frame(unfold(response))], "more_body": False}
+
+
+class _Streaming:
+    """A stream under way: its decoder, and the frames that arrived last."""
+
+    def __init__(self, opened: Opened, call: Call, offer: Offer, limits: RelayLimits) -> None:
+        self._opened = opened
+        self._response = opened.response
+        self._chunks: AsyncIterator[bytes] = opened.response.chunks()
+        renamed = opened.attempt.model != call.model
+        self._decoder: StreamDecoder = opened.wire.stream_decoder(
+            full=offer.full or opened.wire.name != offer.format,
+            model=call.model if renamed else None,
+            hide_usage=limits.enforce_usage and not call.usage_wanted,
+        )
+        self._conversion = opened.conversion
+        self._received = 0
+        self._limit = limits.max_answer_bytes
+        self._checkpoint = min(CHECKPOINT_BYTES, self._limit)
+        self._broken = False  # the transport failed: what the upstream has done is not known
+        self.frames: list[Frame] = []
+        self.headers = forwardable_response_headers(opened.response.headers)
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether the answer was ended by us, with the upstream still talking."""
+        return self._conversion is not None and self._conversion.is_cut
+
+    async def begin(self) -> None:
+        """Wait for the first frames. An error that comes before any output is raised: it can still be retried."""
+        await self.advance()
+        first = next((event for frame in self.frames for event in frame.events), None)
+        if isinstance(first, Failed):
+            self._opened.attempt.refused = not self._broken
+            raise first.error
+
+    async def advance(self) -> None:
+        """Replace `frames` by the next ones that arrive."""
+        try:
+            async for chunk in self._chunks:
+                self._received += len(chunk)
+                if self._received > self._limit:
+                    raise BodyTooLarge
+                frames = self._converted(self._decoder.feed(chunk))
+                if frames:
+                    self.frames = frames
+                    return
+        except BodyCut:
+            self._broken = True  # the decoder knows whether the answer was complete by then
+        except UpstreamFault as fault:
+            self._broken = True
+            self.frames = self._converted(self._decoder.fail(fault_error(fault)))
+            return
+        self.frames = self._converted(self._decoder.close()) or [Frame((Failed(truncated()),))]
+
+    def _converted(self, frames: list[Frame]) -> list[Frame]:
+        """`frames` as the client's side may see them."""
+        if self._conversion is None or not frames:
+            return frames
+        events = self._conversion.feed([event for frame in frames for event in frame.events])
+        return [Frame(events)] if events else []
+
+    def note(self, exchange: Exchange) -> bool:
+        """Take usage and ending out of `frames`. Returns whether they are the last."""
+        for frame in self.frames:
+            for event in frame.events:
+                if isinstance(event, UsageReported):
+                    exchange.usage = event.usage
+                elif isinstance(event, Ended):
+                    exchange.outcome = "complete"
+                    return True
+                elif isinstance(event, Failed):
+                    exchange.outcome = "failed"
+                    exchange.code = self._opened.attempt.error = event.error.code
+                    return True
+        if self._received > self._checkpoint:
+            self._checkpoint = self._received + CHECKPOINT_BYTES
+            exchange.produced.text_bytes = self._decoder.text_bytes()
+        return False
+
+    def count(self, exchange: Exchange) -> None:
+        """Note how much text was relayed, unless the upstream has told the usage of a complete answer."""
+        if exchange.outcome != "complete" or not _tells_output(exchange):
+            exchange.produced.text_bytes = self._decoder.text_bytes()
+
+    async def aclose(self, *, drain: bool) -> None:
+        """Give the connection back when its message ends in a moment, else close it."""
+        try:
+            if drain:
+                async with asyncio.timeout(DRAIN_SECONDS):
+                    async for _ in self._chunks:
+                        break
+        except (TimeoutError, UpstreamFault):
+            pass
+        finally:
+            await self._response.aclose()
+
+
+def _tells_output(exchange: Exchange) -> bool:
+    """Whether the upstream has reported what it generated. A zero is not believed unseen."""
+    return exchange.usage is not None and exchange.usage.output_tokens > 0
+
+
+async def _read_answer(opened: Opened, call: Call, exchange: Exchange, limit: int) -> _Buffered:
+    """A buffered answer. Raises `UpstreamError` when it is an error or not JSON: then nothing was generated."""
+    wire = opened.wire
+    raw = await opened.response.read(limit)
+    opened.attempt.refused = True
+    body = _parse(raw)
+    error = wire.read_error(opened.response.status, raw)
+    if error is not None:
+        raise error
+    opened.attempt.refused = False
+    answer = Answer(wire.name, raw, body)
+    if opened.conversion is not None:
+        answer = replace(answer, response=opened.conversion.response(wire.decode_response(body)))
+    elif opened.attempt.model != call.model:
+        answer = wire.restore_model(answer, call.model)
+    exchange.usage = wire.read_usage(body)
+    if not _tells_output(exchange):
+        exchange.produced.text_bytes = wire.answer_text_bytes(body)
+    return (_Unfolded if call.stream else _Buffered)(answer, _json_headers(opened))
+
+
+async def _fold_stream(opened: Opened, call: Call, exchange: Exchange, limit: int) -> _Buffered:
+    """The buffered answer in a stream that nobody asked for."""
+    decoder = opened.wire.stream_decoder(full=True, model=call.model, hide_usage=False)
+    events: list[Event] = []
+    size = 0
+    broken = False
+    try:
+        async for chunk in opened.response.chunks():
+            size += len(chunk)
+            if size > limit:
+                raise BodyTooLarge
+            events += (event for frame in decoder.feed(chunk) for event in frame.events)
+    except BodyCut:
+        broken = True
+    events += (event for frame in decoder.close() for event in frame.events)
+    for event in events:
+        if isinstance(event, Failed):
+            opened.attempt.refused = event is events[0] and not broken
+            raise event.error
+        if isinstance(event, UsageReported):
+            exchange.usage = event.usage
+    if not _tells_output(exchange):
+        exchange.produced.text_bytes = decoder.text_bytes()
+    if opened.conversion is not None:
+        response = fold(opened.conversion.feed(events))
+        return _Buffered(Answer(opened.wire.name, b"", {}, response), _json_headers(opened))
+    body = opened.wire.encode_response(
+        fold(events), call, request_id=exchange.request_id, created=int(exchange.started_at)
+    )
+    return _Buffered(Answer(opened.wire.name, dumps(body), body), _json_headers(opened))
+
+
+def _json_headers(opened: Opened) -> list[tuple[bytes, bytes]]:
+    """What crosses of the upstream's header fields; the body is JSON, whatever they call it."""
+    headers = forwardable_response_headers(opened.response.headers)
+    return [*(field for field in headers if field[0] != b"content-type"), (b"content-type", b"application/json")]
+
+
+def _parse(raw: bytes) -> JsonObject:
+    try:
+        body = loads(raw)
+    except ValueError:
+        raise UpstreamInvalidResponse("The upstream's answer is not JSON") from None
+    if not isinstance(body, dict):
+        raise UpstreamInvalidResponse("The upstream's answer is not a JSON object")
+    return body
+
+
+def _content_type(headers: RawHeaders) -> bytes:
+    for name, value in headers:
+        if name == b"content-type":
+            return value.strip().lower()
+    return b""

@@ -1,0 +1,165 @@
+"""One upstream call: what is sent, and what its failure means."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from oneapi_mw.canonical.call import Call
+from oneapi_mw.errors import (
+    UpstreamError,
+    UpstreamInvalidResponse,
+    UpstreamTimeout,
+    UpstreamUnreachable,
+)
+from oneapi_mw.exchange import Attempt, Exchange
+from oneapi_mw.relay.conversion import Carrier, Conversion, outgoing_call
+from oneapi_mw.relay.upstream import (
+    BodyTooLarge,
+    ConnectFailed,
+    ConnectTimeout,
+    FirstByteTimeout,
+    IdleTimeout,
+    InvalidResponse,
+    Timeouts,
+    TotalTimeout,
+    Upstream,
+    UpstreamFault,
+    UpstreamResponse,
+)
+from oneapi_mw.routing.channel import Channel
+from oneapi_mw.routing.plan import Candidate
+from oneapi_mw.wire.base import WireFormat
+
+log = logging.getLogger("oneapi_mw.relay")
+
+MAX_ERROR_BYTES = 64 * 1024
+SUCCESS = frozenset({200, 201})
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """An attempt whose upstream has answered with a success status."""
+
+    attempt: Attempt
+    response: UpstreamResponse
+    wire: WireFormat
+    """What the upstream speaks."""
+    conversion: Conversion | None
+    """What an answer in another format than the client's goes through."""
+
+
+async def open_attempt(
+    upstream: Upstream,
+    call: Call,
+    candidate: Candidate,
+    index: int,
+    exchange: Exchange,
+    timeouts: Timeouts,
+    *,
+    include_usage: bool,
+    carriers: Callable[[], Carrier | None] | None = None,
+) -> Opened:
+    """Send `call` to `candidate` and wait for response headers. The attempt is noted in `exchange` first.
+
+    Raises: `UpstreamError` for transport faults and for any answer but 200 or 201; `InvalidRequest` for what this
+    upstream cannot be asked.
+    """
+    route = candidate.route(call)
+    channel, wire = candidate.channel, route.wire
+    url = route.addresses[call.operation, call.stream]
+    attempt = Attempt(channel.id, channel.uuid, channel.name, candidate.model, url, wire.name, candidate=index)
+    exchange.attempts.append(attempt)
+    outgoing, conversion = outgoing_call(
+        call, route, provider=candidate.provider.spec.name, include_usage=include_usage, carriers=carriers
+    )
+    exchange.dropped[:] = outgoing.dropped
+    headers = _headers(call, channel, candidate.provider.headers(channel, wire.name), outgoing.headers)
+
+    def dispatched() -> None:
+        attempt.dispatched = True
+
+    try:
+        response = await upstream.send("POST", url, headers, outgoing.body, timeouts, on_dispatch=dispatched)
+    except UpstreamFault as fault:
+        attempt.dispatched = fault.dispatched
+        raise fault_error(fault) from fault
+    except ValueError as exc:
+        # the operator has to know what it is, and the client must not
+        log.error("channel %s cannot be called: %s", channel.uuid, exc)
+        raise UpstreamError("The channel is not set up correctly: its operator has to look at its log") from exc
+    attempt.dispatched = True  # answered, hence sent: also by an upstream that never said so
+    attempt.first_byte_at = time.perf_counter()
+    attempt.status = response.status
+    if response.status in SUCCESS:
+        return Opened(attempt, response, wire, conversion)
+    attempt.refused = True
+    raise await _read_refusal(response, wire)
+
+
+async def _read_refusal(response: UpstreamResponse, wire: WireFormat) -> UpstreamError:
+    try:
+        body = await response.read(MAX_ERROR_BYTES)
+    except UpstreamFault:  # the status alone says enough
+        body = b""
+    finally:
+        await response.aclose()
+    error = wire.read_error(response.status, body)
+    if error is None:
+        return UpstreamInvalidResponse(f"The upstream answered with status {response.status}, which is no answer")
+    if error.retry_after is None:
+        error.retry_after = _retry_after(response)
+    return error
+
+
+def _retry_after(response: UpstreamResponse) -> float | None:
+    for name, value in response.headers:
+        if name == b"retry-after" and value.isdigit() and len(value) < 6:
+            return float(value)
+    return None
+
+
+def _headers(
+    call: Call, channel: Channel, credentials: list[tuple[str, str]], needed: Sequence[tuple[str, str]]
+) -> list[tuple[str, str]]:
+    headers = [
+        ("content-type", "application/json"),
+        ("accept", "text/event-stream" if call.stream else "application/json"),
+        *credentials,
+    ]
+    for name, value in needed:  # what the body needs; a list that is there already grows
+        present = next((place for place, field in enumerate(headers) if field[0] == name), None)
+        if present is None:
+            headers.append((name, value))
+        else:
+            headers[present] = (name, f"{headers[present][1]},{value}" if name == "anthropic-beta" else value)
+    custom = channel.config.get("custom_headers")
+    if custom:
+        key = str.__str__(channel.key)
+        # the operator's word replaces ours: a field sent twice has no meaning
+        own = {name.lower(): str(value).replace("{{key}}", key) for name, value in custom.items()}
+        headers = [*(field for field in headers if field[0] not in own), *own.items()]
+    return headers
+
+
+def fault_error(fault: UpstreamFault) -> UpstreamError:
+    """The client's view of a transport fault: never an address, a URL or the library's words."""
+    match fault:
+        case ConnectTimeout():
+            return UpstreamTimeout("The upstream did not accept a connection in time")
+        case ConnectFailed():
+            return UpstreamUnreachable("The upstream cannot be reached")
+        case FirstByteTimeout():
+            return UpstreamTimeout("The upstream did not begin its answer in time")
+        case IdleTimeout():
+            return UpstreamTimeout("The upstream stopped sending in the middle of its answer")
+        case TotalTimeout():
+            return UpstreamTimeout("The upstream did not finish its answer in time")
+        case BodyTooLarge():
+            return UpstreamInvalidResponse("The upstream's answer is too large")
+        case InvalidResponse():
+            return UpstreamInvalidResponse("The upstream's answer is not valid HTTP")
+        case _:
+            return UpstreamError("The upstream closed the connection before its answer was complete")

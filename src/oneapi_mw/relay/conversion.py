@@ -1,0 +1,123 @@
+"""The way to an upstream that speaks another format than the client, and the way back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Protocol
+
+from oneapi_mw.canonical.call import Call
+from oneapi_mw.canonical.events import Event
+from oneapi_mw.canonical.request import Request
+from oneapi_mw.canonical.response import Response
+from oneapi_mw.errors import InvalidRequest
+from oneapi_mw.wire.base import Outgoing
+from oneapi_mw.wire.envelope_bodies import may_hold_envelopes, without_envelopes
+from oneapi_mw.wire.registry import get_format
+from oneapi_mw.wire.restore import Restorer, restored
+from oneapi_mw.wire.stopper import StopCutter, cut_response
+from oneapi_mw.wire.target import Target
+from oneapi_mw.wire.wish_applied import apply_to_body, apply_wish
+
+if TYPE_CHECKING:
+    from oneapi_mw.routing.plan import Route
+
+STOP_EMULATED = "stop=emulated"
+
+
+class Carrier(Protocol):
+    """How opaque reasoning parts of one vendor travel through a client that speaks another's format."""
+
+    def open_request(self, request: Request) -> Request: ...
+
+    def seal_events(self, events: Iterable[Event]) -> Sequence[Event]: ...
+
+    def seal_response(self, response: Response) -> Response: ...
+
+
+class Conversion:
+    """What an answer in another format goes through before anybody else sees it: what was renamed or emulated is
+    changed back, the text is cut at stop sequences the upstream does not know, and opaque parts are wrapped."""
+
+    def __init__(self, request: Request, outgoing: Outgoing, carrier: Carrier | None) -> None:
+        self._restoration = outgoing.restore
+        self._restorer = Restorer(outgoing.restore) if outgoing.restore else None
+        self._stops = request.stop if STOP_EMULATED in outgoing.dropped else ()
+        self._cutter = StopCutter(self._stops, candidates=request.candidates or 1) if self._stops else None
+        self._carrier = carrier
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether nothing the upstream may still say is wanted."""
+        return self._cutter is not None and self._cutter.cut
+
+    def feed(self, events: Iterable[Event]) -> Sequence[Event]:
+        """The next events of a stream."""
+        if self._restorer is not None:
+            events = self._restorer.feed(events)
+        if self._cutter is not None:
+            events = self._cutter.feed(events)
+        return tuple(events) if self._carrier is None else self._carrier.seal_events(events)
+
+    def response(self, response: Response) -> Response:
+        """A whole answer."""
+        if self._restoration is not None:
+            response = restored(response, self._restoration)
+        if self._stops:
+            response = cut_response(response, self._stops)
+        return response if self._carrier is None else self._carrier.seal_response(response)
+
+
+def outgoing_call(
+    call: Call,
+    route: Route,
+    *,
+    provider: str,
+    include_usage: bool,
+    carriers: Callable[[], Carrier | None] | None = None,
+) -> tuple[Outgoing, Conversion | None]:
+    """What to send for `call`, and the way back where the upstream speaks another format.
+
+    Raises: `InvalidRequest` for what cannot be said there; in strict conversion, for everything that would be left
+    out or said by other means.
+    """
+    conversion = None
+    ignored: tuple[str, ...] = ()
+    if call.format == route.wire.name:
+        call, ignored = _as_wished(call, route.target, provider)
+        outgoing = route.wire.prepare_upstream(call, target=route.target, include_usage=include_usage)
+    else:
+        carrier = None if carriers is None else carriers()
+        request = apply_wish(get_format(call.format).decode_request(call), call.wish)
+        if carrier is not None:
+            request = carrier.open_request(request)
+        outgoing = route.wire.encode_call(request, call, target=route.target)
+        conversion = Conversion(request, outgoing, carrier)
+    if outgoing.dropped and (call.strict or route.target.options.strict):
+        names = ", ".join(name.partition("=")[0] for name in outgoing.dropped)
+        raise InvalidRequest(
+            f"Model {call.model!r} cannot be asked for all of this: {names}. Leave that out, or ask "
+            "without strict conversion",
+            param=outgoing.dropped[0].partition("=")[0],
+            code="unsupported_parameter",
+        )
+    if ignored:  # a wish that cannot be granted is said, and never an error
+        outgoing = replace(outgoing, dropped=(*outgoing.dropped, *ignored))
+    return outgoing, conversion
+
+
+def _as_wished(call: Call, target: Target, provider: str) -> tuple[Call, tuple[str, ...]]:
+    """`call` for an upstream of its own format: with what was wished beside the body, and without parts of other
+    vendors, which mean nothing there. The second is what cannot be had."""
+    if call.wish is not None:
+        edit = apply_to_body(call.format, call.body, call.wish, target, provider=provider)
+        if edit.body is not call.body:
+            call = call.with_body(edit.body)
+        ignored = edit.dropped
+    else:
+        ignored = ()
+    if call.raw is None or may_hold_envelopes(call.raw):
+        body = without_envelopes(call.format, call.body)
+        if body is not call.body:
+            call = call.with_body(body)
+    return call, ignored

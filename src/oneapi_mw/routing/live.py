@@ -1,0 +1,65 @@
+"""The routing table of channels that change while the gateway runs."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+from oneapi_mw.canonical.call import Call
+from oneapi_mw.pricing.book import UnknownModelPolicy
+from oneapi_mw.principal import Principal
+from oneapi_mw.routing.channel import Channel
+from oneapi_mw.routing.plan import Plan
+from oneapi_mw.routing.router import RoutingTable
+from oneapi_mw.wire.target import ConversionOptions
+
+
+class ChannelSource(Protocol):
+    def snapshot(self) -> Sequence[Channel]:
+        """All usable channels now; never changed in place."""
+
+    def version(self) -> int:
+        """Another number whenever `snapshot` would return something else."""
+
+
+class LiveRouter:
+    """Plans requests over the newest snapshot; compiles it once per version.
+
+    Args:
+        group_ratios: millionths per group; groups that are missing bill at list price.
+    """
+
+    def __init__(
+        self,
+        channels: ChannelSource,
+        *,
+        group_ratios: Mapping[str, int] | None = None,
+        policy: UnknownModelPolicy = "reject",
+        options: ConversionOptions | None = None,
+        rng: random.Random | None = None,
+    ) -> None:
+        self._channels = channels
+        self._group_ratios = dict(group_ratios or {})
+        self._policy: UnknownModelPolicy = policy
+        self._options = options
+        self._rng = rng or random.Random()  # noqa: S311 -- spreads load, protects nothing
+        self._compiled: tuple[int, RoutingTable] | None = None
+
+    def table(self) -> RoutingTable:
+        """The table for the newest snapshot."""
+        version = self._channels.version()
+        if self._compiled is None or self._compiled[0] != version:
+            table = RoutingTable(
+                self._channels.snapshot(), group_ratios=self._group_ratios, policy=self._policy, options=self._options
+            )
+            self._compiled = (version, table)
+        return self._compiled[1]
+
+    def plan(self, principal: Principal, call: Call) -> Plan:
+        """The plan of `call`. Raises as `RoutingTable.plan` and `RoutingTable.pinned` do."""
+        if principal.channel_pin is not None:
+            return self.table().pinned(
+                operation=call.operation, group=principal.group, model=call.model, channel_ref=principal.channel_pin
+            )
+        return self.table().plan(operation=call.operation, group=principal.group, model=call.model, rng=self._rng)
