@@ -1,0 +1,139 @@
+"""Quota set aside before anything goes upstream."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from oneapi_mw.canonical.call import CALL, Call
+from oneapi_mw.errors import (
+    GatewayError,
+    InsufficientTokenQuota,
+    InsufficientUserQuota,
+    StoreUnavailable,
+    TokenExhausted,
+    Unauthorized,
+)
+from oneapi_mw.exchange import EXCHANGE, Exchange
+from oneapi_mw.ledger.base import Denied, Held, Ledger, Reserve
+from oneapi_mw.ledger.hold import HOLD, Hold
+from oneapi_mw.ledger.limits import MAX_QUOTA
+from oneapi_mw.pricing.charge import worst_case
+from oneapi_mw.principal import PRINCIPAL, Principal
+from oneapi_mw.routing.plan import PLAN, Plan
+from oneapi_mw.types import Quota
+
+log = logging.getLogger("oneapi_mw.billing")
+
+UNKNOWN_OUTPUT_TOKENS = 4096
+"""Output assumed for the hold when neither the client nor the price card names a limit, and at most then."""
+
+
+class PrechargeMiddleware:
+    """Hold the most this request can cost at its dearest candidate, and give back whatever is not settled.
+
+    Reads `EXCHANGE`, `PRINCIPAL`, `CALL` and `PLAN`; provides `HOLD`. Raises `InsufficientUserQuota`,
+    `InsufficientTokenQuota` or `TokenExhausted` before the inner app has been called.
+    """
+
+    requires, provides = (EXCHANGE, PRINCIPAL, CALL, PLAN), (HOLD,)
+
+    def __init__(self, app: ASGIApp, *, ledger: Ledger) -> None:
+        self.app = app
+        self._ledger = ledger
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        call = CALL.find(scope)
+        if call is None:
+            await self.app(scope, receive, send)
+            return
+        principal, exchange = PRINCIPAL.get(scope), EXCHANGE.get(scope)
+        request = reserve_for(call, PLAN.get(scope), principal, exchange)
+        try:
+            answer = await self._ledger.reserve(request)
+        except asyncio.CancelledError:
+            # the reserve is carried out all the same: hand over its ending, too
+            await self._void(request.key, "cancelled")
+            raise
+        if isinstance(answer, Denied):
+            raise refusal(answer, principal)
+        assert isinstance(answer, Held)
+        hold = Hold(answer.key, answer.amount)
+        try:
+            await self.app(HOLD.put(scope, hold), receive, send)
+        finally:
+            if not hold.closed:
+                hold.closed = True
+                await self._void(hold.key, exchange.code or exchange.outcome)
+
+    async def _void(self, key: str, reason: str) -> None:
+        """End a hold. What ends the request is what its client hears of, not that the ledger is late."""
+        try:
+            await self._ledger.void(key, reason=reason)
+        except StoreUnavailable as exc:
+            log.warning("request_id=%s is voided as soon as the ledger is back: %s", key, exc)
+
+
+def reserve_for(call: Call, plan: Plan, principal: Principal, exchange: Exchange) -> Reserve:
+    """What to reserve for `call`: enough for the dearest candidate of the plan."""
+    amount, fallback = hold_amounts(call, plan)
+    first = plan.candidates[0]
+    return Reserve(
+        key=exchange.request_id,
+        user_id=principal.user_id,
+        token_id=principal.token_id,
+        amount=amount,
+        fallback=fallback,
+        card_id=first.price.card_id,
+        group_ratio=plan.group_ratio,
+        started_at=int(exchange.started_at * 1000),
+        log={
+            "user_uuid": principal.user_uuid,
+            "username": principal.username,
+            "token_uuid": principal.token_uuid,
+            "token_name": principal.token_name,
+            "channel_id": first.channel.id,
+            "channel_uuid": first.channel.uuid,
+            "channel_name": first.channel.name,
+            "model_name": first.model,
+            "origin_model_name": call.model,
+            "prompt_tokens": call.input_estimate,
+            "is_stream": call.stream,
+        },
+    )
+
+
+def hold_amounts(call: Call, plan: Plan) -> tuple[Quota, Quota]:
+    """(worst case over all candidates, price of the prompt alone at the first one)."""
+    amount = 0
+    for candidate in plan.candidates:
+        price = candidate.price
+        output = call.max_output
+        if output is None:
+            output = min(price.max_output or UNKNOWN_OUTPUT_TOKENS, UNKNOWN_OUTPUT_TOKENS) * call.candidates
+        amount = max(
+            amount,
+            worst_case(price, input_tokens=call.input_estimate, output_tokens=output, group_ratio=plan.group_ratio),
+        )
+    fallback = worst_case(
+        plan.candidates[0].price, input_tokens=call.input_estimate, output_tokens=0, group_ratio=plan.group_ratio
+    )
+    return min(amount, MAX_QUOTA), min(amount, fallback, MAX_QUOTA)
+
+
+def refusal(denied: Denied, principal: Principal) -> GatewayError:
+    """What the client hears of a hold that was denied."""
+    if denied.reason == "user_quota":
+        return InsufficientUserQuota("User quota is not enough for this request: top up, or ask for fewer tokens")
+    if denied.reason == "token_quota":
+        if denied.remaining <= 0:
+            return TokenExhausted(
+                f"The quota of API key {principal.token_name!r} is used up: raise it, or use another key"
+            )
+        return InsufficientTokenQuota(
+            f"The quota left on API key {principal.token_name!r} is not enough for this request: "
+            "raise it, or ask for fewer tokens"
+        )
+    return Unauthorized("This API key or its user was disabled a moment ago")

@@ -1,0 +1,188 @@
+"""From usage to a charge, committed before the client sees the end of its answer."""
+
+from __future__ import annotations
+
+import logging
+from functools import lru_cache
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from oneapi_mw.canonical.call import CALL, Call
+from oneapi_mw.canonical.frames import ANSWER, EVENTS
+from oneapi_mw.errors import StoreUnavailable
+from oneapi_mw.exchange import EXCHANGE, Exchange
+from oneapi_mw.ledger.base import Denied, Ledger, LogFacts
+from oneapi_mw.ledger.hold import HOLD, Hold
+from oneapi_mw.ledger.limits import MAX_QUOTA
+from oneapi_mw.ledger.outcome import billable_usage, usage_so_far
+from oneapi_mw.middleware.precharge import refusal
+from oneapi_mw.pricing.charge import charge
+from oneapi_mw.pricing.price import RATIO_SCALE, SCALE, CompiledPrice
+from oneapi_mw.principal import PRINCIPAL, Principal
+from oneapi_mw.routing.plan import PLAN, Plan
+from oneapi_mw.types import Quota
+from oneapi_mw.usage import Usage
+
+log = logging.getLogger("oneapi_mw.billing")
+
+
+class SettlementMiddleware:
+    """Settle the hold when the last message of the answer comes by, or when the request ends without one.
+
+    Reads `EXCHANGE`, `PRINCIPAL`, `CALL`, `PLAN` and `HOLD`. The message that ends the answer is sent on only
+    after the charge is committed. A request that owes nothing leaves the hold open for the precharge stage to void.
+
+    A long stream raises its hold before it has used it up. When the balance is too short for that, the stream ends
+    with the error a new request would get, and what was relayed is charged.
+
+    Raises `StoreUnavailable` in place of the last message when the charge cannot be confirmed in time: the ledger
+    charges it all the same, later.
+    """
+
+    requires, provides = (EXCHANGE, PRINCIPAL, CALL, PLAN, HOLD), ()
+
+    def __init__(self, app: ASGIApp, *, ledger: Ledger) -> None:
+        self.app = app
+        self._ledger = ledger
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        hold = HOLD.find(scope)
+        if hold is None:
+            await self.app(scope, receive, send)
+            return
+
+        exchange = EXCHANGE.get(scope)
+        covered = 0  # text bytes the hold was last found to cover
+
+        async def send_after_settling(message: Message) -> None:
+            nonlocal covered
+            if not hold.closed:
+                if _is_last(message):
+                    await self._settle(scope, hold)
+                elif exchange.produced.text_bytes > covered:
+                    covered = exchange.produced.text_bytes
+                    await self._cover(scope, hold)
+            await send(message)
+
+        try:
+            await self.app(scope, receive, send_after_settling)
+        finally:
+            if not hold.closed:
+                try:
+                    await self._settle(scope, hold)
+                except StoreUnavailable as exc:  # nobody waits for it, and what ended the request must stay visible
+                    log.warning("request_id=%s is charged as soon as the ledger is back: %s", hold.key, exc)
+
+    async def _settle(self, scope: Scope, hold: Hold) -> None:
+        exchange, call, plan = EXCHANGE.get(scope), CALL.get(scope), PLAN.get(scope)
+        usage = billable_usage(exchange, input_estimate=call.input_estimate)
+        if usage is None:
+            return
+        price = plan.candidates[exchange.attempts[-1].candidate].price
+        final = charge(usage, price, group_ratio=plan.group_ratio)
+        if final > MAX_QUOTA:
+            log.error(
+                "request_id=%s would cost %d: its hold is charged instead, check usage and price", hold.key, final
+            )
+            final = hold.amount
+        facts = log_facts(exchange, call, plan, PRINCIPAL.get(scope), usage)
+        hold.closed = True  # before waiting: the ledger carries it out even when this task is cancelled
+        try:
+            settled = await self._ledger.settle(hold.key, final, facts)
+        except StoreUnavailable as exc:
+            raise StoreUnavailable(
+                "The charge for this answer could not be confirmed in time, so its end is held back: it will be "
+                "charged once; asking again is charged again",
+                retry_after=exc.retry_after,
+            ) from exc
+        exchange.charged = settled.charged
+
+    async def _cover(self, scope: Scope, hold: Hold) -> None:
+        """See that the hold covers what a stream has cost so far. Raises what a denied hold is answered with."""
+        exchange, call, plan = EXCHANGE.get(scope), CALL.get(scope), PLAN.get(scope)
+        usage = usage_so_far(exchange, input_estimate=call.input_estimate)
+        price = plan.candidates[exchange.attempts[-1].candidate].price
+        cost = min(charge(usage, price, group_ratio=plan.group_ratio), MAX_QUOTA)
+        if cost * 5 <= hold.amount * 4:
+            return
+        try:
+            denied = await self._extend(hold, cost, cost)
+            if denied is not None and denied.remaining > 0:
+                await self._extend(hold, denied.remaining, cost)
+        except StoreUnavailable:
+            if cost > hold.amount:
+                raise
+            return
+        if denied is not None and (cost > hold.amount or denied.reason == "state"):
+            error = refusal(denied, PRINCIPAL.get(scope))
+            exchange.outcome, exchange.code = "failed", error.code
+            raise error
+
+    async def _extend(self, hold: Hold, by: Quota, owed: Quota) -> Denied | None:
+        answer = await self._ledger.extend(hold.key, by, mark=owed)
+        if isinstance(answer, Denied):
+            return answer
+        hold.amount = answer.amount
+        return None
+
+
+def _is_last(message: Message) -> bool:
+    kind = message["type"]
+    if kind == EVENTS or kind == "http.response.body":
+        return not message.get("more_body", False)
+    return bool(kind == ANSWER)
+
+
+def log_facts(exchange: Exchange, call: Call, plan: Plan, principal: Principal, usage: Usage) -> LogFacts:
+    """The consume-log row of a request."""
+    attempt = exchange.attempts[-1]
+    channel = plan.candidates[attempt.candidate].channel
+    metadata: dict[str, object] = {
+        "user_api_format": call.format,
+        "upstream_api_format": attempt.wire,
+        "upstream_endpoint": attempt.url,
+    }
+    if usage.cache_write_5m or usage.cache_write_1h:
+        metadata["cache_write_tokens"] = {
+            "ephemeral_5m": usage.cache_write_5m,
+            "ephemeral_1h": usage.cache_write_1h,
+        }
+    if usage.source != "upstream":
+        metadata["usage_source"] = usage.source
+    if exchange.outcome not in ("complete", "pending"):
+        metadata["outcome"] = exchange.outcome
+    return LogFacts(
+        user_uuid=principal.user_uuid,
+        username=principal.username,
+        token_uuid=principal.token_uuid,
+        token_name=principal.token_name,
+        channel_id=channel.id,
+        channel_uuid=channel.uuid,
+        channel_name=channel.name,
+        model_name=attempt.model,
+        origin_model_name=call.model,
+        prompt_tokens=usage.input_tokens,
+        completion_tokens=usage.output_tokens,
+        cached_prompt_tokens=usage.cache_read,
+        content=describe_price(plan.candidates[attempt.candidate].price, usage, group_ratio=plan.group_ratio),
+        elapsed_time=exchange.elapsed_ms,
+        is_stream=call.stream,
+        metadata=metadata,
+    )
+
+
+def describe_price(price: CompiledPrice, usage: Usage, *, group_ratio: int) -> str:
+    """The log row's text, in the words that One API's log views know."""
+    return (
+        f"{_rates(price, group_ratio)}, cached_prompt {usage.cache_read}, "
+        f"cache_write_5m {usage.cache_write_5m}, cache_write_1h {usage.cache_write_1h}"
+    )
+
+
+@lru_cache(maxsize=1024)
+def _rates(price: CompiledPrice, group_ratio: int) -> str:
+    completion = price.output / price.input if price.input else 0.0
+    return (
+        f"model rate {price.input / SCALE:.2f}, group rate {group_ratio / RATIO_SCALE:.2f}, "
+        f"completion rate {completion:.2f}"
+    )

@@ -1,0 +1,218 @@
+"""Everything a running gateway holds open: store, ledger, upstream connections, background tasks."""
+
+from __future__ import annotations
+
+import logging
+import os
+import secrets
+import socket
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from oneapi_mw.background import Background
+from oneapi_mw.ledger.base import Ledger
+from oneapi_mw.ledger.open import open_ledger
+from oneapi_mw.ledger.rollup import Rollup
+from oneapi_mw.relay.http1_upstream import Http1Upstream
+from oneapi_mw.relay.upstream import Upstream
+from oneapi_mw.routing.live import LiveRouter
+from oneapi_mw.settings import Settings
+from oneapi_mw.store.base import Store
+from oneapi_mw.store.bootstrap import ensure_root
+from oneapi_mw.store.dsn import DatabaseUrl, parse_dsn
+from oneapi_mw.store.engine import EngineOptions
+from oneapi_mw.store.keyring import KeyRing
+from oneapi_mw.store.passwords import verify_password
+from oneapi_mw.store.sql import SqlStore
+from oneapi_mw.wire.envelope import Envelopes
+from oneapi_mw.wire.target import ConversionOptions
+
+log = logging.getLogger("oneapi_mw")
+
+DEFAULT_ROOT_PASSWORD = "123456"  # noqa: S105 -- One API's, in force only where nobody else can connect
+RENEW_SECONDS = 20.0
+SWEEP_SECONDS = 30.0
+ROLLUP_SECONDS = 2.0
+
+
+class UnsafeConfiguration(RuntimeError):
+    """The gateway refuses to start like this; the message says what to change."""
+
+
+class UnusableSettings(ValueError):
+    """A setting turned out to be wrong when it was used; the message says what to write instead."""
+
+
+@dataclass(frozen=True, slots=True)
+class Resources:
+    store: Store
+    ledger: Ledger
+    upstream: Upstream
+    router: LiveRouter
+    envelopes: Envelopes
+
+
+def database_url(settings: Settings) -> DatabaseUrl:
+    """Where the settings say the database is. Raises `UnusableSettings`."""
+    try:
+        return parse_dsn(settings.sql_dsn, sqlite_path=settings.sqlite_path)
+    except ValueError as exc:
+        raise UnusableSettings(str(exc)) from exc
+
+
+def key_file(settings: Settings) -> Path:
+    """Where the secret is kept when the settings have none: beside the SQLite file."""
+    return Path(settings.sqlite_path).with_suffix(".key")
+
+
+def open_keyring(settings: Settings) -> KeyRing:
+    """The keys that protect what is stored; makes the key file when there is no secret. Raises `UnusableSettings`."""
+    try:
+        return KeyRing.load(settings.secret(), key_file(settings))
+    except ValueError as exc:
+        raise UnusableSettings(str(exc)) from exc
+
+
+def engine_options(settings: Settings) -> EngineOptions:
+    """One API's settings give thousands of connections; as many as we want are enough, fewer are respected."""
+    usual = EngineOptions()
+    return EngineOptions(
+        connections=min(settings.sql_max_idle_conns, usual.connections),
+        max_connections=min(settings.sql_max_open_conns, usual.max_connections),
+        lifetime=settings.sql_max_lifetime,
+        busy_timeout=settings.sqlite_busy_timeout / 1000,
+    )
+
+
+@asynccontextmanager
+async def open_store(settings: Settings) -> AsyncIterator[Store]:
+    """The store of the configured database, its schema brought up to date.
+
+    Raises: `StoreUnavailable`, `SchemaError`, `UnusableSettings`; `RuntimeError` when a driver is not installed.
+    """
+    store = SqlStore(
+        database_url(settings),
+        open_keyring(settings),
+        options=engine_options(settings),
+        migrate=settings.node_type != "slave",
+    )
+    await store.start()
+    try:
+        yield store
+    finally:
+        await store.aclose()
+
+
+async def prepare(settings: Settings, *, loopback: bool | None) -> bool:
+    """What must be done once, before any worker starts: schema, key file, root account.
+
+    Returns whether root still has the default password. Raises as `open_resources` does.
+    """
+    async with open_store(settings) as store:
+        await _bootstrap(store, settings, loopback)
+        return await has_default_root_password(store)
+
+
+@asynccontextmanager
+async def open_resources(
+    settings: Settings,
+    *,
+    store: Store | None,
+    ledger: Ledger | None,
+    upstream: Upstream | None,
+    loopback: bool | None,
+) -> AsyncIterator[Resources]:
+    """Open what was not given, and close that again on the way out, last opened first.
+
+    Raises: `UnsafeConfiguration`; as `open_store`.
+    """
+    async with AsyncExitStack() as stack:
+        url = database_url(settings)
+        owns_store = store is None
+        if store is None:
+            store = await stack.enter_async_context(open_store(settings))
+            await _bootstrap(store, settings, loopback)
+        worker = f"{socket.gethostname()[:32]}-{os.getpid()}-{secrets.token_hex(4)}"
+        background = Background()
+        if ledger is None:
+            ledger = open_ledger(url, worker=worker)
+            await ledger.start()
+            stack.push_async_callback(ledger.aclose)
+            rollup = Rollup(url)
+            stack.push_async_callback(rollup.aclose)
+            background.every(ROLLUP_SECONDS, "rollup", rollup.run)
+        if upstream is None:
+            upstream = Http1Upstream()
+            stack.push_async_callback(upstream.aclose)
+        stack.push_async_callback(background.aclose)
+        owned = ledger
+        background.every(RENEW_SECONDS, "renew", lambda: owned.renew({}))
+        background.every(SWEEP_SECONDS, "sweep", owned.sweep)
+        router = LiveRouter(store.channel_table, policy=settings.price_policy(), options=conversion_options(settings))
+        envelopes = Envelopes(
+            _envelope_keys(settings, own=owns_store), encrypt=settings.reasoning_envelope == "encrypted"
+        )
+        yield Resources(store, ledger, upstream, router, envelopes)
+
+
+def _envelope_keys(settings: Settings, *, own: bool) -> Sequence[bytes]:
+    """Keys of what travels through clients. Beside a store that was given, which has keys of its own, and without a
+    secret they last as long as the process."""
+    if own or settings.secret():
+        return open_keyring(settings).envelope_keys
+    return (secrets.token_bytes(32),)
+
+
+def conversion_options(settings: Settings) -> ConversionOptions:
+    """How far conversion may go, before what single channels say."""
+    limit = settings.default_max_token if "default_max_token" in settings.model_fields_set else None
+    return ConversionOptions(
+        strict=settings.strict_conversion,
+        strict_passthrough=settings.strict_passthrough,
+        emulate_stop=settings.emulate_stop,
+        emulate_prefill=settings.emulate_prefill,
+        emulate_client_tools=settings.emulate_client_tools,
+        drop_hosted_tools=settings.drop_hosted_tools,
+        reasoning_lost=settings.reasoning_lost,
+        default_max_output=limit,  # the setting's own default cuts answers: the model's limit is better
+        gemini_safety=settings.gemini_safety_setting,
+    )
+
+
+async def _bootstrap(store: Store, settings: Settings, loopback: bool | None) -> None:
+    """Make sure there is a root account, and that nobody else can log in as it."""
+    password = settings.initial_root_password
+    if not password:
+        password = DEFAULT_ROOT_PASSWORD if loopback else secrets.token_urlsafe(24)
+        if loopback is None and await store.users.count() == 0:
+            log.warning(
+                "root was created with a random password: set INITIAL_ROOT_PASSWORD before the first start, or run "
+                "'oneapi-mw user password root'"
+            )
+    if loopback is False and not settings.initial_root_password and await store.users.count() == 0:
+        raise UnsafeConfiguration(
+            "The server is reachable from other machines and there is no root account yet: set INITIAL_ROOT_PASSWORD"
+        )
+    try:
+        await ensure_root(
+            store,
+            password=password,
+            access_token=settings.initial_root_access_token or None,
+            api_key=settings.initial_root_token or None,
+            key_prefix=settings.token_key_prefix,
+        )
+    except ValueError as exc:
+        raise UnsafeConfiguration(str(exc)) from exc
+    if loopback is False and await has_default_root_password(store):
+        raise UnsafeConfiguration(
+            "The server is reachable from other machines and root still has the password 123456: change it with "
+            "'oneapi-mw user password root', or bind to 127.0.0.1"
+        )
+
+
+async def has_default_root_password(store: Store) -> bool:
+    """Whether anybody could log in as root."""
+    root = await store.users.find_login("root")
+    return root is not None and await verify_password(DEFAULT_ROOT_PASSWORD, root.password_hash)
