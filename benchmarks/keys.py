@@ -1,0 +1,3 @@
+"""The API key that benchmark requests carry."""
+
+KEY = "benchmark0benchmark0benchmark0benchmark0benchmark"
