@@ -104,7 +104,7 @@ def check(stages: Sequence[type], terminal: Any = None, *, given: Iterable[objec
 
 def build(terminal: ASGIApp, stages: Sequence[Middleware], *, given: Iterable[object] = ()) -> ASGIApp:
     """`terminal` wrapped in `stages`, outermost first. Raises `PipelineOrderError`."""
-    check([stage.cls for stage in stages], terminal, given=given)  # type: ignore[misc]
+    check([stage.cls for stage in stages], terminal, given=given)  # type: ignore[misc]  # `cls` is a protocol of calls in Starlette
     app = terminal
     for cls, args, kwargs in reversed(stages):
         app = cls(app, *args, **kwargs)
