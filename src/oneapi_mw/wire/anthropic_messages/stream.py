@@ -10,19 +10,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from oneapi_mw.canonical.events import Ended, Event, Failed
+from oneapi_mw.canonical.events import Event
 from oneapi_mw.canonical.frames import Frame
-from oneapi_mw.errors import UpstreamError, UpstreamInvalidResponse
+from oneapi_mw.errors import UpstreamError
 from oneapi_mw.jsontext import dumps, loads
 from oneapi_mw.wire.anthropic_messages.content import NAME
 from oneapi_mw.wire.anthropic_messages.errors import error_in_event
 from oneapi_mw.wire.anthropic_messages.produced import Tally
 from oneapi_mw.wire.anthropic_messages.reader import MalformedEventError, MessageReader, SignificantReader
 from oneapi_mw.wire.errors import truncated
-from oneapi_mw.wire.framing.sse import MAX_EVENT_BYTES, EventTooLargeError, SseCutter, SseEvent, encode_sse, parse_event
+from oneapi_mw.wire.framing.sse import MAX_EVENT_BYTES, EventTooLargeError, SseEvent, encode_sse, parse_event
+from oneapi_mw.wire.sse_stream import SseStreamDecoder, is_utf8, malformed, mended, no_answer, too_large
 
 STOP = b'event: message_stop\ndata: {"type":"message_stop"}\n\n'
-_IGNORED_AHEAD = b"\xef\xbb\xbf \t\r\n"
 _TELLING = (b'"message_start"', b'"message_delta"', b'"message_stop"', b'"error"', b'"usage"', b"[DONE]")
 """What events that are more than content hold. Inside a JSON string the quotes would be escaped."""
 
@@ -46,39 +46,25 @@ def says_only_content(block: bytes) -> bool:
     return is_utf8(block)
 
 
-def is_utf8(data: bytes) -> bool:
-    if data.isascii():
-        return True
-    try:
-        data.decode()
-    except UnicodeDecodeError:
-        return False
-    return True
-
-
-class MessagesStreamDecoder:
+class MessagesStreamDecoder(SseStreamDecoder):
     """See `StreamDecoder`. A stream is complete at `message_stop`, or at its end once it has said how it ended."""
 
     def __init__(self, *, full: bool, model: str | None, max_event_bytes: int = MAX_EVENT_BYTES) -> None:
+        super().__init__(max_event_bytes=max_event_bytes)
         self._reader: SignificantReader = MessageReader(model) if full else SignificantReader(model)
         self._model = model
-        self._max_event_bytes = max_event_bytes
-        self._cutter = SseCutter(max_event_bytes=max_event_bytes)
         self._tally = Tally()
         self._full = full
         self._skimming = False  # the answer has begun, and nobody needs its content
         self._ahead = bytearray()
-        self._begun = False  # something other than white space came
-        self._json: bytearray | None = None  # a body of plain JSON under a stream's content type
-        self._over = False
 
     def feed(self, data: bytes) -> list[Frame]:
         if not self._skimming:
-            return self._feed_reading(data)
+            return super().feed(data)
         try:
             block = self._cutter.feed(data)
         except EventTooLargeError:
-            return self._fail(_too_large())
+            return self._fail(too_large())
         if not block:
             return []
         if says_only_content(block):
@@ -86,47 +72,12 @@ class MessagesStreamDecoder:
             return [Frame((), block, NAME)]
         return self._read(block)
 
-    def _feed_reading(self, data: bytes) -> list[Frame]:
-        if self._over:
-            return []
-        if not self._begun and (ahead := data.lstrip(_IGNORED_AHEAD)):
-            self._begun = True
-            if ahead[:1] in (b"{", b"["):
-                self._json = bytearray()
-        if self._json is not None:
-            self._json += data
-            return self._fail(_too_large()) if len(self._json) > self._max_event_bytes else []
-        try:
-            block = self._cutter.feed(data)
-        except EventTooLargeError:
-            return self._fail(_too_large())
-        return self._read(block) if block else []
-
-    def fail(self, error: UpstreamError) -> list[Frame]:
-        return [] if self._over else self._fail(error)
-
-    def close(self) -> list[Frame]:
-        if self._over:
-            return []
-        if self._json is not None:
-            return self._read_json(bytes(self._json))
-        block = self._cutter.close()
-        frames = self._read(block, cut=True) if block else []
-        if frames and _is_last(frames[-1]):
-            return frames
-        if not self._reader.started:
-            return frames + self._fail(_nothing())
-        if self._reader.finished:
-            return frames + self._end(STOP)
-        return frames + self._fail(truncated())
-
     def text_bytes(self) -> int:
         return self._tally.text_bytes()
 
     # One event at a time.
 
     def _read(self, block: bytes, *, cut: bool = False) -> list[Frame]:
-        """`cut`: the block may be the beginning of an event, which nobody should see unless it can be read."""
         events: list[Event] = []
         shown: list[bytes] = []
         last: list[Frame] = []
@@ -153,19 +104,16 @@ class MessagesStreamDecoder:
     def _hold(self, ahead: bytes) -> list[Frame]:
         """Keep what comes ahead of the answer: while nothing was shown, another channel may be tried."""
         self._ahead += ahead
-        return self._fail(_too_large()) if len(self._ahead) > self._max_event_bytes else []
+        return self._fail(too_large()) if len(self._ahead) > self._max_event_bytes else []
 
     def _read_event(
         self, event: SseEvent, raw: bytes, events: list[Event], shown: list[bytes], *, cut: bool
     ) -> list[Frame]:
         """Adds what an event means to `events` and its bytes to `shown`; returns the last frames if it is the last.
 
-        An event that is not JSON is passed on: it may be news to us only. Characters that were cut apart are
-        replaced, as no client could read them.
+        An event that is not JSON is passed on: it may be news to us only.
         """
-        if not is_utf8(raw):
-            raw = raw.decode(errors="replace").encode()
-            event = SseEvent(event.event, event.data.decode(errors="replace").encode())
+        event, raw = mended(event, raw)
         try:
             document = loads(event.data)
         except ValueError:
@@ -185,7 +133,7 @@ class MessagesStreamDecoder:
         try:
             events += self._reader.read(document)
         except MalformedEventError as exc:
-            return self._fail(UpstreamInvalidResponse(f"The upstream sent a malformed event: {exc}"))
+            return self._fail(malformed("event", exc))
         self._skimming = self._reader.started and not self._full
         raw = self._shown(event, document, raw)
         if document.get("type") == "message_stop" and self._reader.started:
@@ -214,25 +162,23 @@ class MessagesStreamDecoder:
         return encode_sse(dumps(document) if renamed else event.data, name)
 
     def _read_json(self, body: bytes) -> list[Frame]:
-        """A body without framing: an error or a whole answer. Events only: its bytes are of no use to a client that
-        waits for a stream."""
         reader = self._reader = MessageReader(self._model)
         try:
-            document = loads(body.lstrip(_IGNORED_AHEAD))
+            document = loads(body)
         except ValueError:
-            return self._fail(_nothing())
+            return self._fail(no_answer())
         if not isinstance(document, dict):
-            return self._fail(_nothing())
+            return self._fail(no_answer())
         error = error_in_event(document)
         if error is not None:
             return self._fail(error)
         if not isinstance(document.get("content"), list):
-            return self._fail(_nothing())
+            return self._fail(no_answer())
         self._tally.note(document)
         try:
             events = read_message(reader, document)
         except MalformedEventError as exc:
-            return self._fail(UpstreamInvalidResponse(f"The upstream sent a malformed answer: {exc}"))
+            return self._fail(malformed("event", exc))
         if not reader.finished:
             return [Frame(events), *self._fail(truncated())]
         self._over = True
@@ -240,13 +186,20 @@ class MessagesStreamDecoder:
 
     # Endings.
 
+    def _without_terminator(self) -> list[Frame]:
+        if not self._reader.started:
+            return self._fail(no_answer())
+        if self._reader.finished:
+            return self._end(STOP)
+        return self._fail(truncated())
+
     def _end(self, raw: bytes) -> list[Frame]:
         self._stop()
         return [Frame(self._reader.end(), raw, NAME)]
 
     def _fail(self, error: UpstreamError) -> list[Frame]:
-        self._stop()
-        return [Frame((Failed(error),))]
+        self._skimming = False
+        return super()._fail(error)
 
     def _stop(self) -> None:
         """Whatever comes now is ignored."""
@@ -259,15 +212,3 @@ def read_message(reader: MessageReader, message: Mapping[str, Any]) -> list[Even
     events = reader.read({"type": "message_start", "message": message})
     ending = {name: message[name] for name in ("stop_reason", "stop_sequence", "stop_details") if name in message}
     return events + reader.read({"type": "message_delta", "delta": ending})
-
-
-def _is_last(frame: Frame) -> bool:
-    return bool(frame.events) and isinstance(frame.events[-1], (Ended, Failed))
-
-
-def _nothing() -> UpstreamError:
-    return UpstreamInvalidResponse("The upstream's stream holds no answer")
-
-
-def _too_large() -> UpstreamError:
-    return UpstreamInvalidResponse("The upstream sent an event that is too large")

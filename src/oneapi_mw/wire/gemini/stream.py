@@ -11,7 +11,7 @@ from typing import Any
 
 from oneapi_mw.canonical.events import Event, Failed
 from oneapi_mw.canonical.frames import Frame
-from oneapi_mw.errors import UpstreamError, UpstreamInvalidResponse
+from oneapi_mw.errors import UpstreamError
 from oneapi_mw.jsontext import dumps, loads
 from oneapi_mw.types import JsonObject
 from oneapi_mw.wire.errors import truncated
@@ -22,8 +22,8 @@ from oneapi_mw.wire.gemini.content import NAME
 from oneapi_mw.wire.gemini.errors import error_of
 from oneapi_mw.wire.gemini.produced import answer_bytes
 from oneapi_mw.wire.gemini.reader import ChunkReader, SignificantReader, in_camel_case
+from oneapi_mw.wire.sse_stream import IGNORED_AHEAD, malformed, no_answer, too_large
 
-_IGNORED_AHEAD = b"\xef\xbb\xbf \t\r\n"
 _DONE = b"[DONE]"
 
 
@@ -46,7 +46,7 @@ class GeminiStreamDecoder:
     def feed(self, data: bytes) -> list[Frame]:
         if self._over:
             return []
-        if not self._begun and (ahead := data.lstrip(_IGNORED_AHEAD)):
+        if not self._begun and (ahead := data.lstrip(IGNORED_AHEAD)):
             self._begun = True
             if ahead[:1] in (b"{", b"["):
                 self._objects = ObjectCutter(max_object_bytes=self._max_event_bytes)
@@ -55,7 +55,7 @@ class GeminiStreamDecoder:
                 return self._read(self._objects.feed(data), framed=False)
             block = self._sse.feed(data)
         except EventTooLargeError:
-            return self._fail(UpstreamInvalidResponse("The upstream sent an event that is too large"))
+            return self._fail(too_large())
         return self._read(_events(block), framed=True) if block else []
 
     def fail(self, error: UpstreamError) -> list[Frame]:
@@ -74,7 +74,7 @@ class GeminiStreamDecoder:
                 return frames
         reader = self._reader
         if not reader.started:
-            return frames + self._fail(UpstreamInvalidResponse("The upstream's stream holds no answer"))
+            return frames + self._fail(no_answer())
         if self._broken or not reader.complete:
             return frames + self._fail(truncated())
         error = reader.failure()
@@ -120,7 +120,7 @@ class GeminiStreamDecoder:
         try:
             events += self._reader.read(spelled)
         except MalformedChunkError as exc:
-            return UpstreamInvalidResponse(f"The upstream sent a malformed chunk: {exc}")
+            return malformed("chunk", exc)
         error = self._reader.failure()
         if error is not None:
             return error

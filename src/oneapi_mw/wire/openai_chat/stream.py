@@ -10,21 +10,21 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from oneapi_mw.canonical.events import Ended, Event, Failed
+from oneapi_mw.canonical.events import Event
 from oneapi_mw.canonical.frames import Frame
-from oneapi_mw.errors import UpstreamError, UpstreamInvalidResponse
+from oneapi_mw.errors import UpstreamError
 from oneapi_mw.jsontext import dumps, loads
 from oneapi_mw.wire.errors import error_in, truncated
-from oneapi_mw.wire.framing.sse import MAX_EVENT_BYTES, EventTooLargeError, SseCutter, SseEvent, encode_sse, parse_event
+from oneapi_mw.wire.framing.sse import MAX_EVENT_BYTES, EventTooLargeError, SseEvent, encode_sse, parse_event
 from oneapi_mw.wire.openai_chat.content import NAME
 from oneapi_mw.wire.openai_chat.finish import decode_finish
 from oneapi_mw.wire.openai_chat.produced import Tally
 from oneapi_mw.wire.openai_chat.reader import ChunkReader, MalformedChunkError, SignificantReader
 from oneapi_mw.wire.openai_chat.usage import find_usage
+from oneapi_mw.wire.sse_stream import SseStreamDecoder, documents, is_utf8, malformed, mended, no_answer, too_large
 
 DONE = b"[DONE]"
 _DONE_EVENT = b"data: [DONE]\n\n"
-_IGNORED_AHEAD = b"\xef\xbb\xbf \t\r\n"
 
 
 def says_only_text(block: bytes) -> bool:
@@ -42,16 +42,6 @@ def says_only_text(block: bytes) -> bool:
     if found and found != block.count(b'"usage":null') and found != block.count(b'"usage": null'):
         return False
     return is_utf8(block)
-
-
-def is_utf8(data: bytes) -> bool:
-    if data.isascii():
-        return True
-    try:
-        data.decode()
-    except UnicodeDecodeError:
-        return False
-    return True
 
 
 _PLAIN = bytes(byte for byte in range(0x20, 0x100) if byte not in b'"\\')
@@ -120,30 +110,26 @@ class _Pattern:
         return self._shown_before + said + self._shown_after
 
 
-class ChatStreamDecoder:
+class ChatStreamDecoder(SseStreamDecoder):
     """See `StreamDecoder`. A stream is complete at `[DONE]`, or when every choice that began has said it ended."""
 
     def __init__(
         self, *, full: bool, model: str | None, hide_usage: bool, max_event_bytes: int = MAX_EVENT_BYTES
     ) -> None:
+        super().__init__(max_event_bytes=max_event_bytes)
         self._reader: SignificantReader = ChunkReader(model) if full else SignificantReader(model)
         self._rename = _Rename(model) if model is not None else None
         self._model = model
         self._hide_usage = hide_usage
-        self._max_event_bytes = max_event_bytes
-        self._cutter = SseCutter(max_event_bytes=max_event_bytes)
         self._tally = Tally()
         self._pattern = _Pattern()
         self._full = full
         self._skimming = False  # the answer has begun, and nobody needs its text
         self._ahead = bytearray()
-        self._begun = False  # something other than white space came
-        self._json: bytearray | None = None  # a body of plain JSON under a stream's content type
-        self._over = False
 
     def feed(self, data: bytes) -> list[Frame]:
         if not self._skimming:
-            return self._feed_reading(data)
+            return super().feed(data)
         pattern = self._pattern
         if pattern.known and self._cutter.between_events:
             shown = pattern.match(data)
@@ -152,47 +138,13 @@ class ChatStreamDecoder:
         try:
             block = self._cutter.feed(data)
         except EventTooLargeError:
-            return self._fail(_too_large())
+            return self._fail(too_large())
         if not block:
             return []
         shown = self._skimmed(block)
         if shown is None:
             return self._read(block)
         return [Frame((), shown, NAME)]
-
-    def _feed_reading(self, data: bytes) -> list[Frame]:
-        if self._over:
-            return []
-        if not self._begun and (ahead := data.lstrip(_IGNORED_AHEAD)):
-            self._begun = True
-            if ahead[:1] in (b"{", b"["):
-                self._json = bytearray()
-        if self._json is not None:
-            self._json += data
-            return self._fail(_too_large()) if len(self._json) > self._max_event_bytes else []
-        try:
-            block = self._cutter.feed(data)
-        except EventTooLargeError:
-            return self._fail(_too_large())
-        return self._read(block) if block else []
-
-    def fail(self, error: UpstreamError) -> list[Frame]:
-        return [] if self._over else self._fail(error)
-
-    def close(self) -> list[Frame]:
-        if self._over:
-            return []
-        if self._json is not None:
-            return self._read_json(bytes(self._json))
-        block = self._cutter.close()
-        frames = self._read(block, cut=True) if block else []
-        if frames and _is_last(frames[-1]):
-            return frames
-        if not self._reader.started:
-            return frames + self._fail(_nothing())
-        if self._reader.finished() >= self._started_choices():
-            return frames + self._end()
-        return frames + self._fail(truncated())
 
     def text_bytes(self) -> int:
         return self._tally.text_bytes() + self._pattern.text_bytes
@@ -217,7 +169,6 @@ class ChatStreamDecoder:
     # One event at a time.
 
     def _read(self, block: bytes, *, cut: bool = False) -> list[Frame]:
-        """`cut`: the block may be the beginning of an event, which nobody should see unless it can be read."""
         events: list[Event] = []
         shown: list[bytes] = []
         last: list[Frame] = []
@@ -233,7 +184,7 @@ class ChatStreamDecoder:
                 if self._reader.started and lines.startswith(b":") and not cut:
                     shown.append(lines + b"\n\n")
             elif event.data.startswith(DONE):
-                last = self._end() if self._reader.started else self._fail(_nothing())
+                last = self._end() if self._reader.started else self._fail(no_answer())
             else:
                 raw, error = self._read_event(event, lines + b"\n\n", events, cut=cut)
                 if error is not None:
@@ -254,19 +205,16 @@ class ChatStreamDecoder:
         """Keep what comes ahead of the answer (Azure's verdict on the prompt): while nothing was shown, another
         channel may be tried."""
         self._ahead += ahead
-        return self._fail(_too_large()) if len(self._ahead) > self._max_event_bytes else []
+        return self._fail(too_large()) if len(self._ahead) > self._max_event_bytes else []
 
     def _read_event(
         self, event: SseEvent, raw: bytes, events: list[Event], *, cut: bool
     ) -> tuple[bytes, UpstreamError | None]:
         """The bytes to show for an event, or the error it means; adds to `events`.
 
-        An event that is not JSON is passed on: it may be news to us only. Characters that were cut apart are
-        replaced, as no client could read them.
+        An event that is not JSON is passed on: it may be news to us only.
         """
-        if not is_utf8(raw):
-            raw = raw.decode(errors="replace").encode()
-            event = SseEvent(event.event, event.data.decode(errors="replace").encode())
+        event, raw = mended(event, raw)
         try:
             chunk = loads(event.data)
         except ValueError:
@@ -280,7 +228,7 @@ class ChatStreamDecoder:
         try:
             events += self._reader.read(chunk)
         except MalformedChunkError as exc:
-            return b"", UpstreamInvalidResponse(f"The upstream sent a malformed chunk: {exc}")
+            return b"", malformed("chunk", exc)
         self._skimming = self._reader.started and not self._full
         if self._hide_usage and not chunk.get("choices") and find_usage(chunk) is not None:
             return b"", None
@@ -289,23 +237,20 @@ class ChatStreamDecoder:
         return raw, None
 
     def _read_json(self, body: bytes) -> list[Frame]:
-        """A body without framing: an error, a whole answer, or one chunk on each line. Events only: its bytes are
-        of no use to a client that waits for a stream."""
         reader = self._reader = ChunkReader(self._model)
-        documents = _documents(body.lstrip(_IGNORED_AHEAD))
         events: list[Event] = []
-        for chunk in documents:
+        for chunk in documents(body):
             error = _failure(chunk)
             if error is None:
                 self._tally.note(chunk)
                 try:
                     events += reader.read(chunk)
                 except MalformedChunkError as exc:
-                    error = UpstreamInvalidResponse(f"The upstream sent a malformed answer: {exc}")
+                    error = malformed("chunk", exc)
             if error is not None:
                 return [Frame(events), *self._fail(error)] if events else self._fail(error)
         if not reader.started:
-            return self._fail(_nothing())
+            return self._fail(no_answer())
         if not reader.finished() >= reader.started_choices():
             return [Frame(events), *self._fail(truncated())]
         self._stop()
@@ -313,13 +258,20 @@ class ChatStreamDecoder:
 
     # Endings.
 
+    def _without_terminator(self) -> list[Frame]:
+        if not self._reader.started:
+            return self._fail(no_answer())
+        if self._reader.finished() >= self._started_choices():
+            return self._end()
+        return self._fail(truncated())
+
     def _end(self) -> list[Frame]:
         self._stop()
         return [Frame(self._reader.end(), _DONE_EVENT, NAME)]
 
     def _fail(self, error: UpstreamError) -> list[Frame]:
-        self._stop()
-        return [Frame((Failed(error),))]
+        self._skimming = False
+        return super()._fail(error)
 
     def _stop(self) -> None:
         """Whatever comes now is ignored."""
@@ -375,29 +327,3 @@ def _failure(chunk: Mapping[str, Any]) -> UpstreamError | None:
         if finished is not None and finished.reason == "error":
             return UpstreamError("The upstream failed in the middle of its answer")
     return None
-
-
-def _documents(body: bytes) -> list[dict[str, Any]]:
-    try:
-        whole = loads(body)
-    except ValueError:
-        whole = []
-        for line in body.splitlines():
-            try:
-                whole.append(loads(line))
-            except ValueError:
-                continue
-    found = whole if isinstance(whole, list) else [whole]
-    return [document for document in found if isinstance(document, dict)]
-
-
-def _is_last(frame: Frame) -> bool:
-    return bool(frame.events) and isinstance(frame.events[-1], (Ended, Failed))
-
-
-def _nothing() -> UpstreamError:
-    return UpstreamInvalidResponse("The upstream's stream holds no answer")
-
-
-def _too_large() -> UpstreamError:
-    return UpstreamInvalidResponse("The upstream sent an event that is too large")

@@ -16,20 +16,20 @@ from typing import Any
 
 from oneapi_mw.canonical.events import Ended, Event, Failed, UsageReported
 from oneapi_mw.canonical.frames import Frame
-from oneapi_mw.errors import UpstreamError, UpstreamInvalidResponse
+from oneapi_mw.errors import UpstreamError
 from oneapi_mw.jsontext import dumps, loads
 from oneapi_mw.types import JsonObject
 from oneapi_mw.usage import Usage
 from oneapi_mw.wire.errors import truncated
-from oneapi_mw.wire.framing.sse import MAX_EVENT_BYTES, EventTooLargeError, SseCutter, SseEvent, encode_sse, parse_event
+from oneapi_mw.wire.framing.sse import MAX_EVENT_BYTES, SseEvent, encode_sse, parse_event
 from oneapi_mw.wire.openai_responses.content import NAME, answer_id
 from oneapi_mw.wire.openai_responses.finish import encode_failure, failure
 from oneapi_mw.wire.openai_responses.produced import Tally
 from oneapi_mw.wire.openai_responses.reader import TERMINAL, EventReader, MalformedEventError, SignificantReader
 from oneapi_mw.wire.openai_responses.snapshot import skeleton
 from oneapi_mw.wire.openai_responses.usage import decode_usage, encode_usage
+from oneapi_mw.wire.sse_stream import SseStreamDecoder, documents, is_utf8, malformed, mended, no_answer, too_large
 
-_IGNORED_AHEAD = b"\xef\xbb\xbf \t\r\n"
 _SEQUENCE = re.compile(rb'"sequence_number" ?: ?(\d{1,15})')
 
 
@@ -41,87 +41,33 @@ def says_only_content(block: bytes) -> bool:
     return b'"response"' not in block and b'"error"' not in block and b"[DONE]" not in block and is_utf8(block)
 
 
-def is_utf8(data: bytes) -> bool:
-    if data.isascii():
-        return True
-    try:
-        data.decode()
-    except UnicodeDecodeError:
-        return False
-    return True
-
-
-class ResponsesStreamDecoder:
+class ResponsesStreamDecoder(SseStreamDecoder):
     """See `StreamDecoder`. A stream is complete at `response.completed` or `response.incomplete`, and nothing else.
 
     Until something is said, nothing is shown: an answer that fails before may still come from another upstream.
     """
 
     def __init__(self, *, full: bool, model: str | None, max_event_bytes: int = MAX_EVENT_BYTES) -> None:
+        super().__init__(max_event_bytes=max_event_bytes)
         self._reader: SignificantReader = EventReader(model) if full else SignificantReader(model)
         self._model = model
-        self._max_event_bytes = max_event_bytes
-        self._cutter = SseCutter(max_event_bytes=max_event_bytes)
         self._tally = Tally()
         self._full = full
         self._skimming = False  # something was said, and nobody needs to know what
         self._held: list[Event] = []
         self._ahead = bytearray()
         self._shown = False
-        self._begun = False  # something other than white space came
-        self._json: bytearray | None = None  # a body of plain JSON under a stream's content type
         self._snapshot: JsonObject = {}
         self._last = b""  # what was shown last: the last number is in it
-        self._over = False
-
-    def feed(self, data: bytes) -> list[Frame]:
-        if self._over:
-            return []
-        if not self._begun and (ahead := data.lstrip(_IGNORED_AHEAD)):
-            self._begun = True
-            if ahead[:1] in (b"{", b"["):
-                self._json = bytearray()
-        if self._json is not None:
-            self._json += data
-            return self.fail(_too_large()) if len(self._json) > self._max_event_bytes else []
-        try:
-            block = self._cutter.feed(data)
-        except EventTooLargeError:
-            return self.fail(_too_large())
-        if not block:
-            return []
-        if self._skimming and says_only_content(block):
-            self._tally.keep(block)
-            self._last = block
-            return [Frame((), block, NAME)]
-        return self._read(block)
-
-    def close(self) -> list[Frame]:
-        if self._over:
-            return []
-        if self._json is not None:
-            return self._read_json(bytes(self._json))
-        block = self._cutter.close()
-        frames = self._read(block, cut=True) if block else []
-        if frames and _is_last(frames[-1]):
-            return frames
-        return frames + self.fail(truncated() if self._reader.started else _nothing())
-
-    def fail(self, error: UpstreamError, *, usage: Usage | None = None) -> list[Frame]:
-        """The frame that ends the stream with `error`; whatever comes after is ignored."""
-        self._over = True
-        if not self._shown:
-            return [Frame((Failed(error),))]
-        events: list[Event] = [Failed(error)] if usage is None else [UsageReported(usage), Failed(error)]
-        return [Frame(events, self._failed(error, usage), NAME)]
 
     def text_bytes(self) -> int:
         return self._tally.text_bytes()
 
-    # One event at a time.
-
     def _read(self, block: bytes, *, cut: bool = False) -> list[Frame]:
-        """`cut`: the block may be the beginning of an event, which nobody should see unless it can be read."""
+        if self._skimming and not cut and says_only_content(block):
+            self._tally.keep(block)
+            self._last = block
+            return [Frame((), block, NAME)]
         events: list[Event] = []
         shown: list[bytes] = []
         for lines in block.split(b"\n\n"):
@@ -136,7 +82,7 @@ class ResponsesStreamDecoder:
             error, usage = self._read_event(event, lines + b"\n\n", events, shown, cut=cut)
             if error is not None:
                 frames = self._show(events, b"".join(shown))
-                return frames + self.fail(error, usage=usage)
+                return frames + self._fail(error, usage)
             if self._over:
                 break
         return self._show(events, b"".join(shown))
@@ -147,7 +93,7 @@ class ResponsesStreamDecoder:
             self._held += events
             self._ahead += raw
             if len(self._ahead) > self._max_event_bytes:
-                return self.fail(_too_large())
+                return self._fail(too_large())
             if not self._reader.said:
                 return []
             events, raw = self._held, bytes(self._ahead)
@@ -164,12 +110,9 @@ class ResponsesStreamDecoder:
     ) -> tuple[UpstreamError | None, Usage | None]:
         """Adds what an event means to `events` and its bytes to `shown`; or returns the error it means, and the usage.
 
-        An event that is not JSON is passed on: it may be news to us only. Characters that were cut apart are
-        replaced, as no client could read them.
+        An event that is not JSON is passed on: it may be news to us only.
         """
-        if not is_utf8(raw):
-            raw = raw.decode(errors="replace").encode()
-            event = SseEvent(event.event, event.data.decode(errors="replace").encode())
+        event, raw = mended(event, raw)
         try:
             found = loads(event.data)
         except ValueError:
@@ -189,7 +132,7 @@ class ResponsesStreamDecoder:
         try:
             events += self._reader.read(found)
         except MalformedEventError as exc:
-            return UpstreamInvalidResponse(f"The upstream sent a malformed event: {exc}"), None
+            return malformed("event", exc), None
         if isinstance(response, dict):
             raw = self._renamed(event, found, response, raw)
         shown.append(raw)
@@ -210,6 +153,19 @@ class ResponsesStreamDecoder:
                 return raw.replace(spelled, form + dumps(wanted))
         return encode_sse(dumps({**found, "response": renamed}), event.event)
 
+    # Endings.
+
+    def _without_terminator(self) -> list[Frame]:
+        return self._fail(truncated() if self._reader.started else no_answer())
+
+    def _fail(self, error: UpstreamError, usage: Usage | None = None) -> list[Frame]:
+        """The frame that ends the stream with `error`, in this format's own words once something was shown."""
+        frames = super()._fail(error)
+        if not self._shown:
+            return frames
+        events: list[Event] = [Failed(error)] if usage is None else [UsageReported(usage), Failed(error)]
+        return [Frame(events, self._failed(error, usage), NAME)]
+
     def _failed(self, error: UpstreamError, usage: Usage | None) -> bytes:
         """`response.failed`, which continues what was shown."""
         response: JsonObject = {
@@ -228,11 +184,9 @@ class ResponsesStreamDecoder:
         return encode_sse(dumps(event), b"response.failed")
 
     def _read_json(self, body: bytes) -> list[Frame]:
-        """A body without framing: an error, a whole answer, or one event on each line. Events only: its bytes are
-        of no use to a client that waits for a stream."""
         reader = self._reader = EventReader(self._model)
         events: list[Event] = []
-        for document in _documents(body.lstrip(_IGNORED_AHEAD)):
+        for document in documents(body):
             if document.get("object") == "response":
                 document = {"type": _terminal(document), "response": document}
             if _is_failure(document):
@@ -243,10 +197,10 @@ class ResponsesStreamDecoder:
             try:
                 events += reader.read(document)
             except MalformedEventError as exc:
-                return self._answered(events, UpstreamInvalidResponse(f"The upstream sent a malformed answer: {exc}"))
+                return self._answered(events, malformed("event", exc))
         if events and isinstance(events[-1], Ended):
             return self._answered(events, None)
-        return self._answered(events, truncated() if reader.said else _nothing())
+        return self._answered(events, truncated() if reader.said else no_answer())
 
     def _answered(self, events: list[Event], error: UpstreamError | None) -> list[Frame]:
         self._over = True
@@ -266,29 +220,3 @@ def _is_failure(event: Mapping[str, Any]) -> bool:
 def _terminal(response: Mapping[str, Any]) -> str:
     status = response.get("status")
     return f"response.{status}" if status in ("failed", "incomplete", "in_progress", "queued") else "response.completed"
-
-
-def _documents(body: bytes) -> list[dict[str, Any]]:
-    try:
-        whole = loads(body)
-    except ValueError:
-        whole = []
-        for line in body.splitlines():
-            try:
-                whole.append(loads(line))
-            except ValueError:
-                continue
-    found = whole if isinstance(whole, list) else [whole]
-    return [document for document in found if isinstance(document, dict)]
-
-
-def _is_last(frame: Frame) -> bool:
-    return bool(frame.events) and isinstance(frame.events[-1], (Ended, Failed))
-
-
-def _nothing() -> UpstreamError:
-    return UpstreamInvalidResponse("The upstream's stream holds no answer")
-
-
-def _too_large() -> UpstreamError:
-    return UpstreamInvalidResponse("The upstream sent an event that is too large")
