@@ -75,3 +75,10 @@ def bench(session: nox.Session) -> None:
     """Overhead of the gateway against a bare relay. Arguments go to the benchmark."""
     install_group(session, "bench")
     session.run("python", "-m", "benchmarks.overhead", *session.posargs)
+
+
+@nox.session
+def bench_conversions(session: nox.Session) -> None:
+    """Cost per chunk of every conversion, with LiteLLM's in the same run. Arguments go to the benchmark."""
+    install_group(session, "bench")
+    session.run("python", "-m", "benchmarks.conversions", *(session.posargs or ["--litellm"]))

@@ -113,7 +113,8 @@ class MessagesStreamDecoder(SseStreamDecoder):
 
         An event that is not JSON is passed on: it may be news to us only.
         """
-        event, raw = mended(event, raw)
+        if not raw.isascii():
+            event, raw = mended(event, raw)
         try:
             document = loads(event.data)
         except ValueError:

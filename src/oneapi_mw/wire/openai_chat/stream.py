@@ -214,7 +214,8 @@ class ChatStreamDecoder(SseStreamDecoder):
 
         An event that is not JSON is passed on: it may be news to us only.
         """
-        event, raw = mended(event, raw)
+        if not raw.isascii():
+            event, raw = mended(event, raw)
         try:
             chunk = loads(event.data)
         except ValueError:

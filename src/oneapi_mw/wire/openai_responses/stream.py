@@ -112,7 +112,8 @@ class ResponsesStreamDecoder(SseStreamDecoder):
 
         An event that is not JSON is passed on: it may be news to us only.
         """
-        event, raw = mended(event, raw)
+        if not raw.isascii():
+            event, raw = mended(event, raw)
         try:
             found = loads(event.data)
         except ValueError:
