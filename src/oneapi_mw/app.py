@@ -34,6 +34,9 @@ from oneapi_mw.ratelimit.memory import MemoryLimiter
 from oneapi_mw.relay.app import Relay, RelayLimits
 from oneapi_mw.relay.conversion import Carrier
 from oneapi_mw.relay.counting import TokenCounting
+from oneapi_mw.relay.fetch import Fetcher, FetchLimits
+from oneapi_mw.relay.guard import AllowList, Guard
+from oneapi_mw.relay.passage import Proxy
 from oneapi_mw.relay.upstream import Timeouts, Upstream
 from oneapi_mw.resources import Resources, open_resources
 from oneapi_mw.scope import route_path
@@ -227,7 +230,10 @@ def _routes(settings: Settings, resources: Resources, edit: StageEditor | None, 
         state_options=state_options,
     )
     relay = Relay(
-        upstream=resources.upstream, limits=_relay_limits(settings), carriers=_carriers(settings, resources.envelopes)
+        upstream=resources.upstream,
+        limits=_relay_limits(settings),
+        carriers=_carriers(settings, resources.envelopes),
+        fetcher=_fetcher(settings),
     )
     auth = AuthMiddleware(
         _not_found, principals=resources.store.principals, key_prefix=settings.token_key_prefix, address_of=address
@@ -282,6 +288,17 @@ def _carriers(settings: Settings, envelopes: Envelopes) -> Callable[[Scope], Car
         )
 
     return carrier
+
+
+def _fetcher(settings: Settings) -> Fetcher:
+    """Fetches for all requests. Whether it is asked is decided where a request meets its upstream."""
+    limits = FetchLimits(
+        max_bytes=settings.max_inline_image_size_mb * 1024 * 1024, seconds=settings.user_content_request_timeout
+    )
+    guard = Guard(
+        AllowList.of(settings.user_content_request_allowlist), allow_http=settings.user_content_request_allow_http
+    )
+    return Fetcher(guard, limits=limits, proxy=Proxy.of(settings.user_content_request_proxy))
 
 
 def _misrouted(settings: Settings) -> Misrouted:

@@ -48,6 +48,18 @@ class InvalidJson(InvalidRequest):
     code = "invalid_json"
 
 
+class UrlNotAllowed(InvalidRequest):
+    """The request names a URL that the gateway does not fetch."""
+
+    code = "url_not_allowed"
+
+
+class UrlFetchFailed(InvalidRequest):
+    """What the request names by URL could not be had. Says the same whatever the reason was."""
+
+    code = "url_fetch_failed"
+
+
 class UnsupportedContentEncoding(InvalidRequest):
     status, code = 415, "unsupported_content_encoding"
 

@@ -178,6 +178,7 @@ def conversion_options(settings: Settings) -> ConversionOptions:
         reasoning_lost=settings.reasoning_lost,
         default_max_output=limit,  # the setting's own default cuts answers: the model's limit is better
         gemini_safety=settings.gemini_safety_setting,
+        fetches_urls=settings.user_content_request_enabled and settings.max_inline_image_size_mb > 0,
     )
 
 

@@ -28,7 +28,18 @@ LAYERS: tuple[tuple[str, tuple[str, ...]], ...] = (
 )  # fmt: skip
 """Lowest first. A module belongs to the layer with the longest prefix of its name."""
 
-IO_LIBRARIES = {"sqlalchemy", "sqlmodel", "sqlite3", "alembic", "asyncpg", "asyncmy", "redis", "httpx", "aiohttp"}
+IO_LIBRARIES = {
+    "sqlalchemy",
+    "sqlmodel",
+    "sqlite3",
+    "alembic",
+    "asyncpg",
+    "asyncmy",
+    "redis",
+    "httpx",
+    "httpcore",
+    "aiohttp",
+}
 OUTSIDE_WORLD = IO_LIBRARIES | {"asyncio", "anyio", "time", "socket", "ssl", "os", "threading", "subprocess", "pathlib"}
 LAZY_EXTRAS = {"asyncmy", "asyncmy.constants", "asyncpg", "uvloop"}
 """Optional packages, imported by the function that needs them so that their absence is an error of that function."""

@@ -45,6 +45,7 @@ _2_5 = replace(
     max_output=65_536,
     refuses=_PENALTIES,
     schema="json",
+    url_media=True,
     source=_THINKING,
 )
 _3 = replace(
@@ -70,6 +71,7 @@ _IMAGE = replace(
     refuses=_PENALTIES | {"tools", "temperature", "top_p", "output_format"},
     structured="none",
     signatures="optional",
+    url_media=True,
     modalities=("text", "image"),
     source=_IMAGES,
 )

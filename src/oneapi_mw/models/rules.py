@@ -86,6 +86,8 @@ class ModelRules:
     """Whether function calls have ids (Gemini 3)."""
     media_in_results: bool = True
     """Whether tool results may hold images and files (Gemini 3)."""
+    url_media: bool = False
+    """Whether the vendor fetches media at public https addresses itself (Gemini)."""
     part_resolution: bool = False
     """Whether each image has a resolution of its own (Gemini 3)."""
     cache_marks: bool = False

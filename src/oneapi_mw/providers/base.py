@@ -30,6 +30,8 @@ class ProviderSpec:
     """Operations a channel of this type serves unless it says otherwise."""
     docs: str
     """The page the row was checked against."""
+    url_media: bool = True
+    """Whether it fetches media that a request names by URL; else they are sent as data."""
 
 
 class Provider:

@@ -17,9 +17,12 @@ from oneapi_mw.canonical.frames import ANSWER, EVENTS, EXTENSION, Answer, Frame,
 from oneapi_mw.errors import GatewayError, NoChannelAvailable, NotFound, UpstreamError, UpstreamInvalidResponse
 from oneapi_mw.exchange import ENDPOINT, EXCHANGE, Exchange
 from oneapi_mw.jsontext import dumps, loads
+from oneapi_mw.principal import PRINCIPAL
 from oneapi_mw.relay.attempt import Opened, fault_error, open_attempt
 from oneapi_mw.relay.conversion import Carrier
+from oneapi_mw.relay.fetch import Fetcher
 from oneapi_mw.relay.headers import forwardable_response_headers
+from oneapi_mw.relay.inlining import Inlining
 from oneapi_mw.relay.upstream import BodyCut, BodyTooLarge, Timeouts, Upstream, UpstreamFault
 from oneapi_mw.relay.watch import ClientGone, DisconnectWatch
 from oneapi_mw.routing.plan import PLAN, Plan
@@ -66,15 +69,22 @@ class Relay:
     requires, provides = (EXCHANGE, CALL, PLAN), ()
 
     def __init__(
-        self, *, upstream: Upstream, limits: RelayLimits, carriers: Callable[[Scope], Carrier | None] | None = None
+        self,
+        *,
+        upstream: Upstream,
+        limits: RelayLimits,
+        carriers: Callable[[Scope], Carrier | None] | None = None,
+        fetcher: Fetcher | None = None,
     ) -> None:
         """
         Args:
             carriers: how opaque reasoning parts travel through the client of a request; without it they do not.
+            fetcher: fetches what is named by URL for upstreams that cannot; without it they get the URLs.
         """
         self._upstream = upstream
         self._limits = limits
         self._carriers = carriers
+        self._fetcher = fetcher
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         offer = _offer(scope)
@@ -82,7 +92,9 @@ class Relay:
         watch = DisconnectWatch(receive)
         carriers = None if self._carriers is None else partial(self._carriers, scope)
         try:
-            served = await self._first_to_serve(CALL.get(scope), PLAN.get(scope), exchange, watch, offer, carriers)
+            served = await self._first_to_serve(
+                CALL.get(scope), PLAN.get(scope), exchange, watch, offer, carriers, self._inlining(scope)
+            )
             if isinstance(served, _Buffered):
                 exchange.outcome = "complete"
                 await _send_answer(served, send)
@@ -96,8 +108,21 @@ class Relay:
                 exchange.outcome = "cancelled"
             raise
 
+    def _inlining(self, scope: Scope) -> Inlining | None:
+        if self._fetcher is None:
+            return None
+        principal = PRINCIPAL.find(scope)
+        return Inlining(self._fetcher, principal.user_uuid if principal is not None else "")
+
     async def _first_to_serve(
-        self, call: Call, plan: Plan, exchange: Exchange, watch: DisconnectWatch, offer: Offer, carriers: Carriers
+        self,
+        call: Call,
+        plan: Plan,
+        exchange: Exchange,
+        watch: DisconnectWatch,
+        offer: Offer,
+        carriers: Carriers,
+        inlining: Inlining | None,
     ) -> _Buffered | _Streaming:
         """Open attempts until one has something to show. Raises the last attempt's error."""
         error: GatewayError | None = None
@@ -112,7 +137,7 @@ class Relay:
                 exchange.usage, exchange.produced = None, Produced()
             try:
                 with watch:
-                    return await self._attempt(call, plan, index, exchange, timeouts, offer, carriers)
+                    return await self._attempt(call, plan, index, exchange, timeouts, offer, carriers, inlining)
             except UpstreamError as failed:
                 exchange.attempts[-1].error = failed.code
                 error = failed
@@ -129,6 +154,7 @@ class Relay:
         timeouts: Timeouts,
         offer: Offer,
         carriers: Carriers,
+        inlining: Inlining | None,
     ) -> _Buffered | _Streaming:
         limits = self._limits
         opened = await open_attempt(
@@ -140,6 +166,7 @@ class Relay:
             timeouts,
             include_usage=limits.enforce_usage,
             carriers=carriers,
+            inlining=inlining,
         )
         is_stream = _content_type(opened.response.headers).startswith(b"text/event-stream")
         keep = False

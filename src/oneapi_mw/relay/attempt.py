@@ -16,6 +16,7 @@ from oneapi_mw.errors import (
 )
 from oneapi_mw.exchange import Attempt, Exchange
 from oneapi_mw.relay.conversion import Carrier, Conversion, outgoing_call
+from oneapi_mw.relay.inlining import INLINED, Inlining
 from oneapi_mw.relay.upstream import (
     BodyTooLarge,
     ConnectFailed,
@@ -61,13 +62,17 @@ async def open_attempt(
     *,
     include_usage: bool,
     carriers: Callable[[], Carrier | None] | None = None,
+    inlining: Inlining | None = None,
 ) -> Opened:
     """Send `call` to `candidate` and wait for response headers. The attempt is noted in `exchange` first.
 
     Raises: `UpstreamError` for transport faults and for any answer but 200 or 201; `InvalidRequest` for what this
-    upstream cannot be asked.
+    upstream cannot be asked, and as `Inlining.inlined`, before there is an attempt.
     """
     route = candidate.route(call)
+    asked = call
+    if inlining is not None:
+        call = await inlining.inlined(call, route)
     channel, wire = candidate.channel, route.wire
     url = route.addresses[call.operation, call.stream]
     attempt = Attempt(channel.id, channel.uuid, channel.name, candidate.model, url, wire.name, candidate=index)
@@ -75,7 +80,7 @@ async def open_attempt(
     outgoing, conversion = outgoing_call(
         call, route, provider=candidate.provider.spec.name, include_usage=include_usage, carriers=carriers
     )
-    exchange.dropped[:] = outgoing.dropped
+    exchange.dropped[:] = outgoing.dropped if call is asked else (*outgoing.dropped, INLINED)
     headers = _headers(call, channel, candidate.provider.headers(channel, wire.name), outgoing.headers)
 
     def dispatched() -> None:

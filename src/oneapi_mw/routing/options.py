@@ -15,6 +15,7 @@ _SWITCHES = {
     "emulate_prefill": "emulate_prefill",
     "emulate_client_tools": "emulate_client_tools",
     "drop_hosted_tools": "drop_hosted_tools",
+    "inline_urls": "inline_urls",
 }
 """Keys of a channel's `config` and the options they set."""
 _WORDS = {"reasoning_lost": ("drop", "text"), "gemini_schema": ("auto", "json", "openapi")}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from oneapi_mw.canonical.call import Call
 from oneapi_mw.models.catalogue import rules_of
@@ -53,7 +53,10 @@ class Candidate:
         """All that does not change from one request to the next, worked out once."""
         rules = rules_of(model)
         official = provider.is_official(channel)
-        chosen = channel_options(options or ConversionOptions(), channel.config)
+        defaults = options or ConversionOptions()
+        if not provider.spec.url_media:
+            defaults = replace(defaults, inline_urls=True)
+        chosen = channel_options(defaults, channel.config)
         routes = {}
         for name in provider.wires(channel):
             wire = get_format(name)

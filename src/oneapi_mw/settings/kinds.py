@@ -65,6 +65,27 @@ def split_bind(text: str) -> tuple[str, int | None]:
     return match["v6"] or match["name"], port
 
 
+def split_destination(text: str) -> tuple[str | ipaddress.IPv4Network | ipaddress.IPv6Network, int | None]:
+    """Host name (lower case) or network, and port, of `name`, `name:port`, `10.0.0.0/8`, `[fd00::/8]:443`.
+
+    Raises: `ValueError`.
+    """
+    match = re.fullmatch(r"\[(?P<v6>[^\]]+)\]:(?P<port>[0-9]{1,5})", text) or re.fullmatch(
+        r"(?P<name>[^:\[\]]+)(?::(?P<port>[0-9]{1,5}))?", text
+    )
+    found = match.groupdict() if match else {"v6": text}
+    port = int(found["port"]) if found.get("port") else None
+    where = found.get("v6") or found["name"]
+    if port is not None and not 0 < port < 65536:
+        raise ValueError(f"{text!r} names a port that does not exist")
+    try:
+        return ipaddress.ip_network(where, strict=False), port
+    except ValueError:
+        if ":" in where or "/" in where or not re.fullmatch(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*", where):
+            raise ValueError(f"{text!r} is no host, address or network") from None
+    return where.lower(), port
+
+
 def _is_ip(text: str) -> bool:
     try:
         ipaddress.ip_address(text)
@@ -115,6 +136,18 @@ def _networks(values: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(networks)
 
 
+def _destinations(values: tuple[str, ...]) -> tuple[str, ...]:
+    for text in values:
+        try:
+            split_destination(text)
+        except ValueError as exc:
+            raise ValueError(
+                f"hosts or networks, such as media.example.com, 10.0.0.0/8:8080 or [fd00::/8]:443, separated by "
+                f"commas; {exc}"
+            ) from None
+    return values
+
+
 def _long_enough(text: str) -> str:
     if text and any(len(part.strip()) < MIN_SECRET_CHARS for part in text.split(",")):
         raise ValueError(
@@ -154,6 +187,7 @@ WebAddress = Annotated[str, AfterValidator(_url("http", "https"))]
 Origin = Annotated[WebAddress, AfterValidator(_without_slash)]
 Items = Annotated[tuple[str, ...], BeforeValidator(_items), Rule("a list, separated by commas")]
 Networks = Annotated[Items, AfterValidator(_networks)]
+Destinations = Annotated[Items, AfterValidator(_destinations)]
 TokenPrefix = Annotated[str, AfterValidator(_prefix)]
 
 Secret = Annotated[str, Field(repr=False), Masked(hide)]

@@ -9,7 +9,7 @@ from typing import Literal
 
 from pydantic import field_validator
 
-from oneapi_mw.settings.kinds import NonNegative, Positive, Proxy, Seconds, SecondsOrNone, Secret
+from oneapi_mw.settings.kinds import Destinations, NonNegative, Positive, Proxy, Seconds, SecondsOrNone, Secret
 from oneapi_mw.settings.section import Section
 
 
@@ -28,12 +28,19 @@ class RelaySettings(Section):
     """Further attempts on other channels after the first."""
     relay_proxy: Proxy = ""
     """Proxy for upstream requests. Empty is none."""
+    user_content_request_enabled: bool = True
+    """Fetch images and PDFs that clients name by URL, where the provider cannot."""
     user_content_request_proxy: Proxy = ""
-    """Proxy for fetching images that clients name. Empty is none."""
+    """Proxy for fetching them. Empty is none."""
     user_content_request_timeout: Seconds = 30
-    """Seconds that fetching such an image may take."""
+    """Seconds that fetching one of them may take."""
+    user_content_request_allow_http: bool = False
+    """Fetch from addresses without TLS, too."""
+    user_content_request_allowlist: Destinations = ()
+    """Hosts and networks that may be fetched from although they are not public: `media.example.com`, `10.0.0.0/8:8080`.
+    Such an entry also allows http, and the port it names. Link-local and metadata addresses stay closed."""
     max_inline_image_size_mb: NonNegative = 16
-    """MiB: the largest image that is fetched or accepted inline."""
+    """MiB: the largest file that is fetched, and half of what one request may have fetched; 0 fetches none."""
     polling_interval: SecondsOrNone = 0
     """Seconds between two channels when all are tested or asked for their balance."""
     default_max_token: Positive = 2048

@@ -124,14 +124,20 @@ def _cells(size: Size, side: int) -> int:
 
 
 def size_of(data: str) -> Size | None:
-    """The size of an image given as base64; `None` when it cannot be told from the beginning of the file."""
+    """The size of an image given as base64; `None` when it cannot be told from the beginning of the file, or is none
+    an image has."""
+    size = declared_size(data)
+    return size if size is not None and min(size) > 0 and max(size) <= MAX_SIDE else None
+
+
+def declared_size(data: str) -> Size | None:
+    """What the header of an image given as base64 says, however absurd; `None` when it says nothing."""
     head = data[:HEADER_CHARS]
     try:
         raw = base64.b64decode(head[: len(head) // 4 * 4])
     except (binascii.Error, ValueError):
         return None
-    size = _png(raw) or _gif(raw) or _webp(raw) or _jpeg(raw)
-    return size if size is not None and min(size) > 0 and max(size) <= MAX_SIDE else None
+    return _png(raw) or _gif(raw) or _webp(raw) or _jpeg(raw)
 
 
 def _png(raw: bytes) -> Size | None:

@@ -29,6 +29,8 @@ class ConversionOptions:
     gemini_schema: Literal["auto", "json", "openapi"] = "auto"
     fetches_urls: bool = True
     """Whether media named by URL are fetched where the target cannot."""
+    inline_urls: bool = False
+    """The target cannot: it takes data alone, also in its own format."""
 
 
 @dataclass(frozen=True, slots=True)
