@@ -296,8 +296,10 @@ class _Recent:
         self._drop(key)
         self._files[key] = now + RECENT_SECONDS, file
         self._chars += len(file.data)
-        while self._chars > MAX_RECENT_CHARS or next(iter(self._files.values()))[0] <= now:  # the oldest are in front
-            self._drop(next(iter(self._files)))
+        for oldest, (until, _) in list(self._files.items()):  # in order: none is ever moved
+            if self._chars <= MAX_RECENT_CHARS and now < until:
+                break
+            self._drop(oldest)
 
     def _drop(self, key: tuple[str, str]) -> None:
         _, file = self._files.pop(key, (0.0, None))
