@@ -16,6 +16,7 @@ from oneapi_mw.canonical.call import Call
 from oneapi_mw.types import JsonObject
 from oneapi_mw.wire.gemini.content import decode_uri, media_type_of
 from oneapi_mw.wire.media import encode_url
+from oneapi_mw.wire.openai_chat.hosts import takes_files
 from oneapi_mw.wire.target import Target
 
 Kind: TypeAlias = Literal["image", "document", "audio", "video", "any"]
@@ -85,8 +86,8 @@ def takes_url(part: UrlPart, wire: str, target: Target) -> bool:
         case "gemini":
             is_typed = (part.media_type or media_type_of(part.url)) is not None
             return is_https and is_typed and (target.platform == "vertex" or target.rules.url_media)
-        case "openai_chat":  # only images have a URL there
-            return part.kind == "image"
+        case "openai_chat":  # only images have a URL there, and not everybody takes files
+            return part.kind == "image" or (part.kind == "document" and not takes_files(target))
         case _:
             return True
 

@@ -48,7 +48,7 @@ from oneapi_mw.wire.openai_chat.content import (
     encode_details,
     encode_part,
 )
-from oneapi_mw.wire.openai_chat.hosts import Host
+from oneapi_mw.wire.openai_chat.hosts import Host, takes_files
 from oneapi_mw.wire.openai_chat.losses import Losses, refused
 from oneapi_mw.wire.openai_chat.tools import Declared
 from oneapi_mw.wire.repair import pair_results
@@ -257,7 +257,7 @@ class MessagesWriter:
             raise refused(self._request, "turns", "a file uploaded to another vendor")
         if isinstance(source, Url | CloudUri):
             raise refused(self._request, "turns", "a document that is named by its address")
-        if not (self._host.files or self._openai):
+        if not takes_files(self._target):
             kind = source.media_type if isinstance(source, Inline) else "unknown type"
             raise refused(self._request, "turns", f"a document of type {kind}")
         self._files += 1

@@ -103,3 +103,8 @@ def host_of(target: Target) -> Host:
     if target.official and target.provider in ("", "openai"):
         return _OPENAI
     return _HOSTS.get(target.provider, _UNKNOWN)
+
+
+def takes_files(target: Target) -> bool:
+    """Whether documents that are no texts may be sent there."""
+    return host_of(target).files or target.rules.family == "openai"
