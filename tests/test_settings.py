@@ -170,6 +170,9 @@ OURS: dict[str, Any] = {
     "EMULATE_STOP": True,
     "EMULATE_PREFILL": False,
     "EMULATE_CLIENT_TOOLS": False,
+    "USER_CONTENT_REQUEST_ENABLED": True,
+    "USER_CONTENT_REQUEST_ALLOW_HTTP": False,
+    "USER_CONTENT_REQUEST_ALLOWLIST": (),
     "DROP_HOSTED_TOOLS": False,
     "FAN_OUT_N": False,
     "REASONING_FORMAT_DEFAULT": "auto",
@@ -257,6 +260,11 @@ READ: tuple[tuple[str, str, Any], ...] = (
     ("REDIS_CONN_STRING", "redis:6379", "redis://redis:6379"),
     ("REDIS_CONN_STRING", "[::1]:6379", "redis://[::1]:6379"),
     ("TRUSTED_PROXIES", "10.0.0.0/8, 192.168.1.7,fd00::/8", ("10.0.0.0/8", "192.168.1.7/32", "fd00::/8")),
+    (
+        "USER_CONTENT_REQUEST_ALLOWLIST",
+        "media.example.com, 10.0.0.0/8:8080,[fd00::/8]:443 ::1",
+        ("media.example.com", "10.0.0.0/8:8080", "[fd00::/8]:443", "::1"),
+    ),
     ("WEBAUTHN_RP_ORIGINS", "https://a.example, https://b.example", ("https://a.example", "https://b.example")),
     ("RESPONSE_STATE_ENCRYPTION_KEYS", "2:AAECAwQ=,1:BQYHCA==", "2:AAECAwQ=,1:BQYHCA=="),
     ("ONEAPI_SECRET_KEY", "0123456789abcdef", "0123456789abcdef"),
@@ -338,6 +346,12 @@ REFUSED: tuple[tuple[str, str, str], ...] = (
      "guess, such as those of 'openssl rand -hex 32'; a comma separates them from older secrets"),
     ("TRUSTED_PROXIES", "10.0.0.0/8,*", "is '10.0.0.0/8,*': write the networks of your own proxies, such as "
      "10.0.0.0/8, separated by commas; '*' is none"),
+    ("USER_CONTENT_REQUEST_ALLOWLIST", "http://e.org", "is 'http://e.org': write hosts or networks, such as "
+     "media.example.com, 10.0.0.0/8:8080 or [fd00::/8]:443, separated by commas; 'http://e.org' is no host, address "
+     "or network"),
+    ("USER_CONTENT_REQUEST_ALLOWLIST", "e.org:70000", "is 'e.org:70000': write hosts or networks, such as "
+     "media.example.com, 10.0.0.0/8:8080 or [fd00::/8]:443, separated by commas; 'e.org:70000' names a port that does "
+     "not exist"),
     ("TOKEN_KEY_PREFIX", "my key ", "is 'my key': write 1 to 16 letters, digits, '-' or '_'"),
     ("BIND", "127.0.0.1:99999", "is '127.0.0.1:99999': write an address or name, with or without a port, such as "
      "127.0.0.1, 0.0.0.0:3000 or [::1]:3000"),
