@@ -6,10 +6,12 @@ import copy
 from dataclasses import replace
 from typing import Any
 
+import orjson
 import pytest
 
 from oneapi_mw.canonical.blocks import Inline
 from oneapi_mw.canonical.call import Call
+from oneapi_mw.errors import InvalidRequest
 from oneapi_mw.models.catalogue import rules_of
 from oneapi_mw.wire.registry import NAMES, get_format
 from oneapi_mw.wire.target import ConversionOptions, Target
@@ -325,3 +327,21 @@ def test_only_what_the_upstream_cannot_take_is_inlined(request_: Any, wire: str,
 def test_a_target_nobody_knows_is_passed_what_its_clients_say(wire: str) -> None:
     assert takes_urls(wire, Target("m"))
     assert not takes_urls(wire, replace(Target("m"), options=ConversionOptions(inline_urls=True)))
+
+
+@pytest.mark.parametrize("platform", ["bedrock", "vertex"])
+@pytest.mark.parametrize("asked", [OF_CHAT, IMAGE, DOCUMENT, OF_RESPONSES], ids=["chat", "image", "document", "file"])
+def test_claude_on_the_platform_of_another_takes_the_data(asked: tuple[str, Any], platform: Any) -> None:
+    """Where it refuses the URL, in the client's own format and across formats."""
+    to = target("claude-sonnet-4-5", platform=platform)
+    asked_call = call(asked[0], {"max_tokens": 9, **asked[1]})
+    wire = get_format(MESSAGES)
+    with pytest.raises(InvalidRequest):
+        wire.encode_request(get_format(asked[0]).decode_request(asked_call), to)
+    sent = with_data(asked_call, {part.path: DATA[part.kind] for part in parts_to_inline(asked_call, MESSAGES, to)})
+    if asked[0] == MESSAGES:
+        body = orjson.loads(wire.prepare_upstream(sent, target=to, include_usage=False).body)
+    else:
+        body = wire.encode_request(get_format(asked[0]).decode_request(sent), to).body
+    sources = [block["source"] for message in body["messages"] for block in message["content"] if "source" in block]
+    assert sources in ([base64_source("image")], [base64_source("document")])
