@@ -302,9 +302,14 @@ async def test_slow_servers_are_left(silent_after: str) -> None:
         await peer.until_gone()
 
     async with serve(script) as server:
-        limits = FetchLimits(seconds=0.05, failure_seconds=0)
-        assert await failure(fetcher(server, limits=limits), at(server)) == "timeout"
-        await server.peers[0].gone.wait()
+        for seconds in (0.05, 0.5, 5):  # a busy machine may need longer to get there at all
+            limits = FetchLimits(seconds=seconds, failure_seconds=0)
+            assert await failure(fetcher(server, limits=limits), at(server)) == "timeout"
+            if server.received:
+                break
+        assert server.received
+        for peer in server.peers:
+            await peer.gone.wait()
 
 
 async def test_a_drip_counts_against_the_whole_time() -> None:

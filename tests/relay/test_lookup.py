@@ -20,11 +20,13 @@ class Names:
         self.asked: list[str] = []
         self.go = threading.Event()
         self.go.set()
+        self.begun = threading.Event()
         self.threads: set[str] = set()
 
     def __call__(self, host: str) -> Sequence[str]:
         self.asked.append(host)
         self.threads.add(threading.current_thread().name)
+        self.begun.set()
         self.go.wait(60)
         if host not in self.known:
             raise OSError(host)
@@ -57,6 +59,7 @@ async def test_a_slow_resolver_is_not_waited_for_and_counts_until_it_answers(mon
         await lookup("a")
     with pytest.raises(LookupFailed):
         await lookup("b")
+    await asyncio.to_thread(names.begun.wait)
     assert names.asked == ["a"]
     names.go.set()
     while lookup._running:
