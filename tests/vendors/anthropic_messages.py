@@ -61,6 +61,7 @@ _BETA_FIELDS = {
     "thread": "message-threads-",
     "compaction": "compact-",
 }
+_BINDING_BETA = "thinking-binding-controls-"
 _UNCOUNTED = ("max_tokens", "stop_sequences", "metadata", "stream", "service_tier", "temperature", "top_p", "top_k")
 """What `count_tokens` does not take."""
 _ROLE_OF = {
@@ -89,7 +90,7 @@ class AnthropicMessages(Vendor):
         _check_turns(body, model)
         _check_calls(body["messages"])
         _check_loop(body)
-        self._check_reasoning(body, model)
+        self._check_reasoning(body, model, request)
         asked = _asked(body, model)
         if counting:
             return Reply({"input_tokens": asked.read})
@@ -134,15 +135,23 @@ class AnthropicMessages(Vendor):
             raise Refused(f"model: {body['model']}", status=404, kind="not_found_error")
         return model
 
-    def _check_reasoning(self, body: Json, model: Model) -> None:
-        """Thinking comes back as it was: unchanged, in order, in front of what it led to, after the same words."""
+    def _check_reasoning(self, body: Json, model: Model, request: Request) -> None:
+        """Thinking comes back as it was: unchanged, in order, in front of what it led to, after the same words; what
+        followed other words is left out where that is asked for, and noted as `mismatch`."""
+        binding = (body.get("thinking") or {}).get("block_binding") or {}
+        drops = binding.get("prefix_mismatch_behavior") == "drop_block"
         for index, message in enumerate(body["messages"]):
             place = 0
             for position, block in enumerate(_blocks(message)):
                 if block["type"] not in ("thinking", "redacted_thinking"):
                     continue
                 prefix = prefix_of(body, index) if model.binds else None
-                self._check_signature(block, f"messages.{index}.content.{position}", place, prefix)
+                try:
+                    self._check_signature(block, f"messages.{index}.content.{position}", place, prefix)
+                except _OtherPrefix:
+                    if not drops:
+                        raise
+                    request.notes.append("mismatch")
                 place += 1
 
     def _check_signature(self, block: Json, where: str, place: int, prefix: str | None) -> None:
@@ -157,12 +166,17 @@ class AnthropicMessages(Vendor):
                     "These blocks must remain as they were in the original response."
                 )
             case "other_prefix":
-                raise invalid(
+                raise _OtherPrefix(
                     f"{where}: Invalid `{word}` in `{kind}` block. The block is bound to a different conversation: "
-                    "system, tools or earlier messages have changed since it was made"
+                    "system, tools or earlier messages have changed since it was made",
+                    kind="invalid_request_error",
                 )
             case "undecodable" | "altered":
                 raise invalid(f"{where}: Invalid `{word}` in `{kind}` block")
+
+
+class _OtherPrefix(Refused):
+    """Thinking of another conversation."""
 
 
 def prefix_of(body: Json, index: int) -> str:
@@ -210,6 +224,11 @@ def _check_fields(body: Json, request: Request, *, counting: bool) -> None:
     for name, beta in _BETA_FIELDS.items():
         if name in body and not any(given.startswith(beta) for given in betas):
             raise invalid(f"{name}: Extra inputs are not permitted")
+    thinking = body.get("thinking")
+    if not isinstance(thinking, dict):
+        thinking = {}
+    if "block_binding" in thinking and not any(given.startswith(_BINDING_BETA) for given in betas):
+        raise invalid(f"thinking.{thinking['type']}.block_binding: Extra inputs are not permitted")
     if counting:
         refused = next((name for name in _UNCOUNTED if name in body), None)
         if refused is not None:

@@ -53,6 +53,7 @@ _ROWS: tuple[tuple[str, Model], ...] = (
     (r"gemini-3-flash|gemini-3\.1-flash-lite|gemini-3\.5-flash$|gemini-3\.6-flash", _3_FLASH),
     (r"gemini-3\.5-flash-lite", replace(_3_FLASH, model_last=False)),
     (r"gemini-3\.[78]-flash", replace(_3, model_last=False)),
+    (r"aurora", _3),  # a name that says nothing
 )
 
 

@@ -72,14 +72,18 @@ class OpenAIChat(OpenAI):
     Args:
         reasoning_field: where a vendor that is only like OpenAI puts the text of reasoning (`reasoning_content`,
             `reasoning`), in answers and in the assistant's messages; OpenAI itself never tells it.
+        wants_reasoning: whether messages that called tools must come back with that text (DeepSeek, Kimi).
     """
 
     name = "openai_chat"
     path = "/v1/chat/completions"
 
-    def __init__(self, *, script: Script = None, key: str = KEY, reasoning_field: str = "") -> None:
+    def __init__(
+        self, *, script: Script = None, key: str = KEY, reasoning_field: str = "", wants_reasoning: bool = False
+    ) -> None:
         super().__init__(script=script, key=key)
         self.reasoning_field = reasoning_field
+        self.wants_reasoning = wants_reasoning
         # messages are handed back as they came, annotations included, though the type has none
         own: dict[str, Any] = {"annotations": list[Any], **({reasoning_field: str} if reasoning_field else {})}
         self._shape = Shape(extra={"ChatCompletionAssistantMessageParam": own})
@@ -92,6 +96,7 @@ class OpenAIChat(OpenAI):
         effort = _check_parameters(body, model)
         _check_tools(body, model, effort)
         _check_messages(body["messages"], model)
+        self._check_reasoning(body["messages"])
         asked = _asked(body, model, effort)
         answer, fault = self.say(asked, request_id)
         writer = _Writer(self, body, answer, shows=bool(self.reasoning_field))
@@ -106,6 +111,12 @@ class OpenAIChat(OpenAI):
             self._shape.check(body, hint)
         except Mismatch as mismatch:
             raise in_words(mismatch) from None
+
+    def _check_reasoning(self, messages: list[Json]) -> None:
+        if self.wants_reasoning and any(
+            message.get("tool_calls") and not message.get(self.reasoning_field) for message in messages
+        ):
+            raise invalid(f"The `{self.reasoning_field}` in the thinking mode must be passed back to the API.")
 
     def failed(self, refused: Refused) -> bytes:
         return event(error_object(refused))

@@ -52,7 +52,13 @@ CALLS = {"function_call": "function_call_output", "custom_tool_call": "custom_to
 _OUTPUTS = tuple(CALLS.values())
 _ENCRYPTED = "reasoning.encrypted_content"
 # An omitted `strict` means: strict when the schema allows it. The type calls both required.
-_SHAPE = Shape(relaxed={"FunctionToolParam": frozenset({"strict", "parameters"})})
+# A reasoning item with its ciphertext says all by itself.
+_SHAPE = Shape(
+    relaxed={
+        "FunctionToolParam": frozenset({"strict", "parameters"}),
+        "ResponseReasoningItemParam": frozenset({"id"}),
+    }
+)
 
 
 class OpenAIResponses(OpenAI):
@@ -69,6 +75,8 @@ class OpenAIResponses(OpenAI):
         """Ids of reasoning items that are stored."""
         self._reasons: dict[str, str] = {}
         """Item id -> id of the reasoning item that has to be before it."""
+        self._sealed: dict[str, str] = {}
+        """Ciphertext -> id of its item."""
 
     def reply(self, request: Request, request_id: str) -> Reply:
         self.authenticate(request)
@@ -154,14 +162,15 @@ class OpenAIResponses(OpenAI):
         follower = items[index + 1] if index + 1 < len(items) else {"type": "message", "role": "user"}
         if _is_input(follower):
             raise invalid(
-                f"Item '{item['id']}' of type 'reasoning' was provided without its required following item.",
+                f"Item '{item.get('id')}' of type 'reasoning' was provided without its required following item.",
                 param="input",
             )
         ciphertext = item.get("encrypted_content")
         if ciphertext is None:
-            if item["id"] in self._kept:
+            if item.get("id") in self._kept:
                 return
-            raise _not_found(item["id"])
+            raise _not_found(str(item.get("id")))
+        item = {"id": self._sealed.get(ciphertext, ""), **item}
         if self.signer.check(ciphertext, sealed(item, follower)) != "good":
             raise invalid(
                 f"The encrypted content {ciphertext[:4]}...{ciphertext[-4:]} could not be verified. Reason: Encrypted "
@@ -175,6 +184,7 @@ class OpenAIResponses(OpenAI):
         for item in response.output:
             if item["type"] == "reasoning":
                 reasoning = item["id"]
+                self._sealed[item.get("encrypted_content", "")] = reasoning
             elif reasoning is not None:
                 self._reasons[item["id"]] = reasoning
                 reasoning = None

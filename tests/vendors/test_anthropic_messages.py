@@ -328,6 +328,24 @@ async def test_newer_models_bind_thinking_to_its_prefix(change: Json) -> None:
     assert (await ask(vendor, {**old, "messages": messages, **change})).status_code == 200
 
 
+async def test_thinking_of_another_prefix_is_dropped_where_that_is_asked_for() -> None:
+    vendor = AnthropicMessages()
+    body, messages = await thought(vendor, NEW)
+    binding = {"prefix_mismatch_behavior": "drop_block"}
+    body = {
+        **body,
+        "messages": messages,
+        "system": "Be long.",
+        "thinking": {"type": "adaptive", "block_binding": binding},
+    }
+    assert "Extra inputs are not permitted" in (await refusal(vendor, body))["message"]
+    headers = {**credentials(vendor), "anthropic-beta": "thinking-binding-controls-2026-08-01"}
+    assert (await ask(vendor, body, headers=headers)).status_code == 200
+    assert vendor.requests[-1].notes == ["mismatch"]
+    messages[1]["content"][0]["signature"] = "B" + messages[1]["content"][0]["signature"][1:]
+    assert "Invalid `signature`" in (await refusal(vendor, body, headers=headers))["message"]
+
+
 async def test_credentials() -> None:
     vendor = AnthropicMessages()
     body = {"model": MODEL, "max_tokens": 10, "messages": [USER]}

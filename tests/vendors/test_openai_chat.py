@@ -157,6 +157,17 @@ async def test_reasoning_field_of_a_vendor_like_it() -> None:
     assert (await ask(vendor, again)).status_code == 200
 
 
+async def test_a_vendor_that_wants_reasoning_back() -> None:
+    vendor = OpenAIChat(reasoning_field="reasoning_content", wants_reasoning=True)
+    call = {"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+    called = {"role": "assistant", "content": None, "tool_calls": [call]}
+    result = {"role": "tool", "tool_call_id": "c", "content": "1"}
+    body = {"model": "gpt-5-mini", "messages": [*ASK, called, result]}
+    assert "must be passed back" in (await refusal(vendor, body))["message"]
+    called["reasoning_content"] = " "
+    assert (await ask(vendor, body)).status_code == 200
+
+
 def _said(message: Json) -> Json:
     return {name: message[name] for name in ("role", "content", "reasoning_content")}
 

@@ -245,6 +245,17 @@ async def test_reasoning_comes_back_as_it_was(change: Any, words: str) -> None:
     assert words in (await refusal(vendor, {**body, "input": [USER, *output, result]}))["message"]
 
 
+async def test_a_ciphertext_needs_no_id() -> None:
+    vendor = OpenAIResponses()
+    body = {**REASONS, "input": [USER]}
+    reasoning, message = (await ask(vendor, body)).json()["output"]
+    del reasoning["id"]
+    said = {"role": "assistant", "content": message["content"][0]["text"]}
+    assert (await ask(vendor, {**body, "input": [USER, reasoning, said, USER]})).status_code == 200
+    del reasoning["encrypted_content"]
+    assert "not found" in (await refusal(vendor, {**body, "input": [USER, reasoning, said, USER]}))["message"]
+
+
 async def test_ciphertext_comes_only_when_asked() -> None:
     body = {**REASONS, "input": "x", "include": []}
     output = (await ask(OpenAIResponses(), body)).json()["output"]
