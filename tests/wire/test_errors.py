@@ -196,6 +196,8 @@ def _has_big(value: Any) -> bool:
         ("eyJhbGciOiJIUzI1.eyJzdWIi.abc", "***"),
         ("id 0123456789abcdef0123456789abcdef", "id ***"),
         ("blob " + "Ab1+" * 12, "blob ***"),
+        ("content oa1.anthropic.AQFhYmMtZGVm-Zw is", "content *** is"),
+        ("content oa1.openai-respo... is", "content ***... is"),
         ("a\nb\x00\u202e\ud83d", "a\\u000ab\\u0000\\u202e\\ud83d"),
         ("  x  ", "x"),
     ],

@@ -33,7 +33,8 @@ _RETRY_IN = re.compile(r"(?:try again|retry) (?:in|after) (\d{1,6}(?:\.\d{1,6})?
 # A prefix alone is no secret: "user_location", "sk-learn-based" and "asia-southeast1" are words. Random text of a
 # key's length has digits; masked keys have stars.
 _SECRET = re.compile(
-    r"\b(?:sk|pk|rk|ak|gsk|xai|nvapi|csk|pplx|hf|r8|fw|tgp|ghp|gho|glpat|ya29)[-_.](?=[\w*.-]*[\d*])[\w*.-]{8,}"
+    r"\boa1\.[\w-]+(?:\.[\w-]+)?"  # an envelope, also one that was cut
+    r"|\b(?:sk|pk|rk|ak|gsk|xai|nvapi|csk|pplx|hf|r8|fw|tgp|ghp|gho|glpat|ya29)[-_.](?=[\w*.-]*[\d*])[\w*.-]{8,}"
     r"|\b(?-i:AIza|AKIA|ASIA)[\w*.-]{8,}"
     r"|\b(?:org|proj|acct|user|key)[-_](?=[A-Za-z0-9*]*[\d*])[A-Za-z0-9*]{8,}"
     r"|\beyJ[\w-]{8,}\.[\w.-]+"
