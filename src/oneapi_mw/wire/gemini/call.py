@@ -261,13 +261,14 @@ def with_signed_calls(call: Call, target: Target) -> Call:
     if call.operation != "chat" or not takes_placeholder(target.rules) or target.options.strict_passthrough:
         return call
     contents = call.body["contents"]
-    signed = [_with_signed_call(content) if content.get("role") == "model" else content for content in contents]
+    signed = [with_signed_call(content) if content.get("role") == "model" else content for content in contents]
     if all(new is old for new, old in zip(signed, contents, strict=True)):
         return call
     return call.with_body({**call.body, "contents": signed})
 
 
-def _with_signed_call(content: JsonObject) -> JsonObject:
+def with_signed_call(content: JsonObject) -> JsonObject:
+    """A content of the model's with a signature on its first call: the documented stand-in, where it has none."""
     for place, part in enumerate(content["parts"]):
         if part.get("functionCall", part.get("function_call")) is None:
             continue
