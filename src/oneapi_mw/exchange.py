@@ -7,10 +7,13 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
-from typing import Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from oneapi_mw.scope import ScopeKey
 from oneapi_mw.usage import Produced, Usage
+
+if TYPE_CHECKING:
+    from oneapi_mw.wire.recovery.signs import Remedy
 
 Outcome: TypeAlias = Literal["pending", "complete", "failed", "client_gone", "cancelled"]
 
@@ -37,6 +40,9 @@ class Attempt:
     first_byte_at: float | None = None
     candidate: int = 0
     """Index in the plan of the candidate that was tried: its price applies."""
+    lost: Remedy | None = None
+    """Refused for reasoning that the client has lost or changed, and what helps. That is no fault of the channel, and
+    no other one would do better."""
 
 
 @dataclass(slots=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, replace
 from functools import partial
@@ -15,24 +16,27 @@ from oneapi_mw.canonical.events import Ended, Event, Failed, UsageReported
 from oneapi_mw.canonical.fold import fold, unfold
 from oneapi_mw.canonical.frames import ANSWER, EVENTS, EXTENSION, Answer, Frame, Offer
 from oneapi_mw.errors import GatewayError, NoChannelAvailable, NotFound, UpstreamError, UpstreamInvalidResponse
-from oneapi_mw.exchange import ENDPOINT, EXCHANGE, Exchange
+from oneapi_mw.exchange import ENDPOINT, EXCHANGE, Attempt, Exchange
 from oneapi_mw.jsontext import dumps, loads
 from oneapi_mw.principal import PRINCIPAL
 from oneapi_mw.relay.attempt import Opened, fault_error, open_attempt
-from oneapi_mw.relay.conversion import Carrier
+from oneapi_mw.relay.conversion import Carrier, Recovery
 from oneapi_mw.relay.fetch import Fetcher
 from oneapi_mw.relay.headers import forwardable_response_headers
 from oneapi_mw.relay.inlining import Inlining
 from oneapi_mw.relay.upstream import BodyCut, BodyTooLarge, Timeouts, Upstream, UpstreamFault
 from oneapi_mw.relay.watch import ClientGone, DisconnectWatch
-from oneapi_mw.routing.plan import PLAN, Plan
+from oneapi_mw.routing.plan import PLAN, Candidate, Plan
 from oneapi_mw.routing.retry import may_retry
 from oneapi_mw.scope import MissingStage, route_path
 from oneapi_mw.types import JsonObject, RawHeaders
 from oneapi_mw.usage import Produced
 from oneapi_mw.wire.base import StreamDecoder
 from oneapi_mw.wire.errors import truncated
+from oneapi_mw.wire.recovery import Remedy, recognised
 from oneapi_mw.wire.registry import get_format
+
+log = logging.getLogger("oneapi_mw.relay")
 
 Carriers: TypeAlias = Callable[[], Carrier | None] | None
 
@@ -64,6 +68,9 @@ class Relay:
 
     One attempt at a time, and none after the first byte has gone to the client. When the client leaves, the
     upstream connection is closed at once and the call returns: what was produced is in the exchange.
+
+    A request that is refused for reasoning which its client has lost is repaired and sent to the same channel again,
+    once. That is no retry: no other channel would have taken it.
     """
 
     requires, provides = (EXCHANGE, CALL, PLAN), ()
@@ -126,10 +133,12 @@ class Relay:
     ) -> _Buffered | _Streaming:
         """Open attempts until one has something to show. Raises the last attempt's error."""
         error: GatewayError | None = None
+        recovery: Recovery | None = None
         timeouts = self._limits.timeouts
         deadline = asyncio.get_running_loop().time() + timeouts.total
-        for index in range(min(len(plan.candidates), 1 + self._limits.retries)):
-            if index:  # all attempts share one deadline, and only the last one counts
+        index = 0
+        while index < min(len(plan.candidates), 1 + self._limits.retries):
+            if error is not None:  # all attempts share one deadline, and only the last one counts
                 left = deadline - asyncio.get_running_loop().time()
                 if left <= 0:
                     break
@@ -137,11 +146,18 @@ class Relay:
                 exchange.usage, exchange.produced = None, Produced()
             try:
                 with watch:
-                    return await self._attempt(call, plan, index, exchange, timeouts, offer, carriers, inlining)
+                    return await self._attempt(
+                        call, plan, index, exchange, timeouts, offer, carriers, inlining, recovery
+                    )
             except UpstreamError as failed:
                 exchange.attempts[-1].error = failed.code
                 error = failed
-                if not may_retry(failed):
+                remedy = _remedy(failed, exchange.attempts[-1])
+                if remedy is not None and recovery is None and not _is_strict(call, plan.candidates[index]):
+                    recovery = _recover(exchange, remedy, failed)
+                elif remedy is None and may_retry(failed):
+                    index += 1
+                else:
                     break
         raise error or NoChannelAvailable(f"No available channels for Model {call.model}")
 
@@ -155,6 +171,7 @@ class Relay:
         offer: Offer,
         carriers: Carriers,
         inlining: Inlining | None,
+        recovery: Recovery | None,
     ) -> _Buffered | _Streaming:
         limits = self._limits
         opened = await open_attempt(
@@ -167,6 +184,7 @@ class Relay:
             include_usage=limits.enforce_usage,
             carriers=carriers,
             inlining=inlining,
+            recovery=recovery,
         )
         is_stream = _content_type(opened.response.headers).startswith(b"text/event-stream")
         keep = False
@@ -202,6 +220,31 @@ class Relay:
             if exchange.outcome == "pending":
                 streaming.count(exchange)
             await streaming.aclose(drain=exchange.outcome == "complete" and not streaming.is_cut)
+
+
+def _remedy(failed: UpstreamError, attempt: Attempt) -> Remedy | None:
+    """What helps a request that was refused for reasoning its client has lost; `None` for any other failure."""
+    if attempt.lost is None:  # said where a stream would begin, or under the status of something else
+        attempt.lost = recognised(attempt.wire, failed.message)
+    return attempt.lost
+
+
+def _is_strict(call: Call, candidate: Candidate) -> bool:
+    """Whether nothing may be left out of what goes to `candidate`."""
+    route = candidate.route(call)
+    options = route.target.options
+    return call.strict or options.strict or (options.strict_passthrough and route.wire.name == call.format)
+
+
+def _recover(exchange: Exchange, remedy: Remedy, refusal: UpstreamError) -> Recovery:
+    attempt = exchange.attempts[-1]
+    log.info(
+        "request_id=%s channel=%s asked again because its client has lost reasoning: remedy=%s",
+        exchange.request_id,
+        attempt.channel_id,
+        remedy,
+    )
+    return Recovery(attempt.wire, remedy, refusal)
 
 
 def _offer(scope: Scope) -> Offer:

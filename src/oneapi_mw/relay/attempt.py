@@ -15,7 +15,7 @@ from oneapi_mw.errors import (
     UpstreamUnreachable,
 )
 from oneapi_mw.exchange import Attempt, Exchange
-from oneapi_mw.relay.conversion import Carrier, Conversion, outgoing_call
+from oneapi_mw.relay.conversion import Carrier, Conversion, Recovery, outgoing_call
 from oneapi_mw.relay.inlining import INLINED, Inlining
 from oneapi_mw.relay.upstream import (
     BodyTooLarge,
@@ -33,11 +33,14 @@ from oneapi_mw.relay.upstream import (
 from oneapi_mw.routing.channel import Channel
 from oneapi_mw.routing.plan import Candidate
 from oneapi_mw.wire.base import WireFormat
+from oneapi_mw.wire.recovery import recognised
 
 log = logging.getLogger("oneapi_mw.relay")
 
 MAX_ERROR_BYTES = 64 * 1024
 SUCCESS = frozenset({200, 201})
+OF_THE_REQUEST = frozenset({400, 404, 422})
+"""Statuses under which a vendor says what is wrong with what he was sent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +66,12 @@ async def open_attempt(
     include_usage: bool,
     carriers: Callable[[], Carrier | None] | None = None,
     inlining: Inlining | None = None,
+    recovery: Recovery | None = None,
 ) -> Opened:
     """Send `call` to `candidate` and wait for response headers. The attempt is noted in `exchange` first.
+
+    Args:
+        recovery: what to repair before it is sent, for an upstream of that format.
 
     Raises: `UpstreamError` for transport faults and for any answer but 200 or 201; `InvalidRequest` for what this
     upstream cannot be asked, and as `Inlining.inlined`, before there is an attempt.
@@ -76,10 +83,18 @@ async def open_attempt(
     channel, wire = candidate.channel, route.wire
     url = route.addresses[call.operation, call.stream]
     attempt = Attempt(channel.id, channel.uuid, channel.name, candidate.model, url, wire.name, candidate=index)
-    exchange.attempts.append(attempt)
+    if recovery is None:
+        exchange.attempts.append(attempt)
     outgoing, conversion = outgoing_call(
-        call, route, provider=candidate.provider.spec.name, include_usage=include_usage, carriers=carriers
+        call,
+        route,
+        provider=candidate.provider.spec.name,
+        include_usage=include_usage,
+        carriers=carriers,
+        recovery=recovery,
     )
+    if recovery is not None:  # only now: where nothing can be repaired nothing is tried
+        exchange.attempts.append(attempt)
     exchange.dropped[:] = outgoing.dropped if call is asked else (*outgoing.dropped, INLINED)
     headers = _headers(call, channel, candidate.provider.headers(channel, wire.name), outgoing.headers)
 
@@ -101,10 +116,10 @@ async def open_attempt(
     if response.status in SUCCESS:
         return Opened(attempt, response, wire, conversion)
     attempt.refused = True
-    raise await _read_refusal(response, wire)
+    raise await _read_refusal(response, wire, attempt)
 
 
-async def _read_refusal(response: UpstreamResponse, wire: WireFormat) -> UpstreamError:
+async def _read_refusal(response: UpstreamResponse, wire: WireFormat, attempt: Attempt) -> UpstreamError:
     try:
         body = await response.read(MAX_ERROR_BYTES)
     except UpstreamFault:  # the status alone says enough
@@ -112,6 +127,8 @@ async def _read_refusal(response: UpstreamResponse, wire: WireFormat) -> Upstrea
     finally:
         await response.aclose()
     error = wire.read_error(response.status, body)
+    if response.status in OF_THE_REQUEST:  # all of it: some vendors say in lists what is wrong where
+        attempt.lost = recognised(wire.name, body.decode("utf-8", "replace"))
     if error is None:
         return UpstreamInvalidResponse(f"The upstream answered with status {response.status}, which is no answer")
     if error.retry_after is None:

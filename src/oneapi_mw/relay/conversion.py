@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
 from oneapi_mw.canonical.call import Call
 from oneapi_mw.canonical.events import Event
 from oneapi_mw.canonical.request import Request
 from oneapi_mw.canonical.response import Response
-from oneapi_mw.errors import InvalidRequest
+from oneapi_mw.errors import InvalidRequest, UpstreamError
 from oneapi_mw.wire.base import Outgoing
 from oneapi_mw.wire.envelope_bodies import may_hold_envelopes, without_envelopes
+from oneapi_mw.wire.recovery import Remedy, repaired
 from oneapi_mw.wire.registry import get_format
 from oneapi_mw.wire.restore import Restorer, restored
 from oneapi_mw.wire.stopper import StopCutter, cut_response
@@ -33,6 +34,16 @@ class Carrier(Protocol):
     def seal_events(self, events: Iterable[Event]) -> Sequence[Event]: ...
 
     def seal_response(self, response: Response) -> Response: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Recovery:
+    """A request is sent once more, without what its client has lost."""
+
+    wire: str
+    """Wire format of the upstream that refused it: another format is written anew, and needs no repair."""
+    remedy: Remedy
+    refusal: UpstreamError
 
 
 class Conversion:
@@ -75,11 +86,12 @@ def outgoing_call(
     provider: str,
     include_usage: bool,
     carriers: Callable[[], Carrier | None] | None = None,
+    recovery: Recovery | None = None,
 ) -> tuple[Outgoing, Conversion | None]:
     """What to send for `call`, and the way back where the upstream speaks another format.
 
     Raises: `InvalidRequest` for what cannot be said there; in strict conversion, for everything that would be left
-    out or said by other means.
+    out or said by other means. The refusal of `recovery` where there is nothing to repair.
     """
     conversion = None
     ignored: tuple[str, ...] = ()
@@ -101,6 +113,11 @@ def outgoing_call(
             param=outgoing.dropped[0].partition("=")[0],
             code="unsupported_parameter",
         )
+    if recovery is not None and recovery.wire == route.wire.name:
+        mended = repaired(outgoing, recovery.remedy, route.target)
+        if mended is None:
+            raise recovery.refusal
+        outgoing = mended
     if ignored:  # a wish that cannot be granted is said, and never an error
         outgoing = replace(outgoing, dropped=(*outgoing.dropped, *ignored))
     return outgoing, conversion
