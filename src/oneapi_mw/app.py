@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -32,19 +33,22 @@ from oneapi_mw.pipeline import build, default_stages
 from oneapi_mw.principal import PRINCIPAL
 from oneapi_mw.ratelimit.memory import MemoryLimiter
 from oneapi_mw.relay.app import Relay, RelayLimits
-from oneapi_mw.relay.conversion import Carrier
 from oneapi_mw.relay.counting import TokenCounting
 from oneapi_mw.relay.fetch import Fetcher, FetchLimits
 from oneapi_mw.relay.guard import AllowList, Guard
 from oneapi_mw.relay.passage import Proxy
 from oneapi_mw.relay.upstream import Timeouts, Upstream
 from oneapi_mw.resources import Resources, open_resources
+from oneapi_mw.routing.plan import Route
 from oneapi_mw.scope import route_path
 from oneapi_mw.settings import Settings
 from oneapi_mw.store.base import Store
 from oneapi_mw.store.passwords import Argon2Passwords
+from oneapi_mw.store.reasoning_cache import MemoryReasoningCache
 from oneapi_mw.tokenizer import Tokenizer
+from oneapi_mw.wire.carrier import Carrier
 from oneapi_mw.wire.envelope import Courier, Envelopes
+from oneapi_mw.wire.reasoning_cache import CacheKeys, Recaller
 from oneapi_mw.wire.registry import endpoint_for, formats, get_format
 
 StageEditor = Callable[[list[Middleware]], list[Middleware]]
@@ -272,13 +276,15 @@ def _routes(settings: Settings, resources: Resources, edit: StageEditor | None, 
     )
 
 
-def _carriers(settings: Settings, envelopes: Envelopes) -> Callable[[Scope], Carrier]:
-    """How opaque reasoning parts travel: in envelopes that only their own user can send back."""
+def _carriers(settings: Settings, envelopes: Envelopes) -> Callable[[Scope, Route], Carrier]:
+    """How opaque reasoning parts travel: in envelopes that only their own user can send back, and in memory for users
+    whose clients do not."""
+    cache, secret = MemoryReasoningCache(), secrets.token_bytes(32)
 
-    def carrier(scope: Scope) -> Carrier:
+    def carrier(scope: Scope, route: Route) -> Carrier:
         call, attempts, wish = CALL.get(scope), EXCHANGE.get(scope).attempts, CALL.get(scope).wish
         principal = PRINCIPAL.find(scope)
-        return Courier(
+        courier = Courier(
             envelopes,
             tenant=principal.user_uuid if principal is not None else "",
             client=call.format,
@@ -286,6 +292,10 @@ def _carriers(settings: Settings, envelopes: Envelopes) -> Callable[[Scope], Car
             hidden=wish is not None and (wish.format == "hidden" or wish.off),
             carry=settings.reasoning_carrier != "none" or call.format != "openai_chat",
         )
+        if principal is None:
+            return courier
+        keys = CacheKeys(secret, principal.user_uuid)
+        return Recaller(courier, cache, keys, wire=route.wire.name, model=route.target.model)
 
     return carrier
 

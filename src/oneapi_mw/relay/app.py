@@ -20,25 +20,26 @@ from oneapi_mw.exchange import ENDPOINT, EXCHANGE, Attempt, Exchange
 from oneapi_mw.jsontext import dumps, loads
 from oneapi_mw.principal import PRINCIPAL
 from oneapi_mw.relay.attempt import Opened, fault_error, open_attempt
-from oneapi_mw.relay.conversion import Carrier, Recovery
+from oneapi_mw.relay.conversion import Recovery
 from oneapi_mw.relay.fetch import Fetcher
 from oneapi_mw.relay.headers import forwardable_response_headers
 from oneapi_mw.relay.inlining import Inlining
 from oneapi_mw.relay.upstream import BodyCut, BodyTooLarge, Timeouts, Upstream, UpstreamFault
 from oneapi_mw.relay.watch import ClientGone, DisconnectWatch
-from oneapi_mw.routing.plan import PLAN, Candidate, Plan
+from oneapi_mw.routing.plan import PLAN, Candidate, Plan, Route
 from oneapi_mw.routing.retry import may_retry
 from oneapi_mw.scope import MissingStage, route_path
 from oneapi_mw.types import JsonObject, RawHeaders
 from oneapi_mw.usage import Produced
 from oneapi_mw.wire.base import StreamDecoder
+from oneapi_mw.wire.carrier import Carrier
 from oneapi_mw.wire.errors import truncated
 from oneapi_mw.wire.recovery import Remedy, recognised
 from oneapi_mw.wire.registry import get_format
 
 log = logging.getLogger("oneapi_mw.relay")
 
-Carriers: TypeAlias = Callable[[], Carrier | None] | None
+Carriers: TypeAlias = Callable[[Route], Carrier | None] | None
 
 DRAIN_SECONDS = 0.05
 """How long to wait for the end of a message whose stream has ended, so that its connection can be used again."""
@@ -80,12 +81,13 @@ class Relay:
         *,
         upstream: Upstream,
         limits: RelayLimits,
-        carriers: Callable[[Scope], Carrier | None] | None = None,
+        carriers: Callable[[Scope, Route], Carrier | None] | None = None,
         fetcher: Fetcher | None = None,
     ) -> None:
         """
         Args:
-            carriers: how opaque reasoning parts travel through the client of a request; without it they do not.
+            carriers: how opaque reasoning parts of an upstream travel through the client of a request; without it
+                they do not.
             fetcher: fetches what is named by URL for upstreams that cannot; without it they get the URLs.
         """
         self._upstream = upstream

@@ -15,7 +15,7 @@ from oneapi_mw.errors import (
     UpstreamUnreachable,
 )
 from oneapi_mw.exchange import Attempt, Exchange
-from oneapi_mw.relay.conversion import Carrier, Conversion, Recovery, outgoing_call
+from oneapi_mw.relay.conversion import Conversion, Recovery, outgoing_call
 from oneapi_mw.relay.inlining import INLINED, Inlining
 from oneapi_mw.relay.upstream import (
     BodyTooLarge,
@@ -31,8 +31,9 @@ from oneapi_mw.relay.upstream import (
     UpstreamResponse,
 )
 from oneapi_mw.routing.channel import Channel
-from oneapi_mw.routing.plan import Candidate
+from oneapi_mw.routing.plan import Candidate, Route
 from oneapi_mw.wire.base import WireFormat
+from oneapi_mw.wire.carrier import Carrier
 from oneapi_mw.wire.recovery import recognised
 
 log = logging.getLogger("oneapi_mw.relay")
@@ -64,7 +65,7 @@ async def open_attempt(
     timeouts: Timeouts,
     *,
     include_usage: bool,
-    carriers: Callable[[], Carrier | None] | None = None,
+    carriers: Callable[[Route], Carrier | None] | None = None,
     inlining: Inlining | None = None,
     recovery: Recovery | None = None,
 ) -> Opened:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from oneapi_mw.canonical.call import Call
 from oneapi_mw.canonical.events import Event
@@ -12,6 +12,7 @@ from oneapi_mw.canonical.request import Request
 from oneapi_mw.canonical.response import Response
 from oneapi_mw.errors import InvalidRequest, UpstreamError
 from oneapi_mw.wire.base import Outgoing
+from oneapi_mw.wire.carrier import Carrier
 from oneapi_mw.wire.envelope_bodies import may_hold_envelopes, without_envelopes
 from oneapi_mw.wire.recovery import Remedy, repaired
 from oneapi_mw.wire.registry import get_format
@@ -24,16 +25,6 @@ if TYPE_CHECKING:
     from oneapi_mw.routing.plan import Route
 
 STOP_EMULATED = "stop=emulated"
-
-
-class Carrier(Protocol):
-    """How opaque reasoning parts of one vendor travel through a client that speaks another's format."""
-
-    def open_request(self, request: Request) -> Request: ...
-
-    def seal_events(self, events: Iterable[Event]) -> Sequence[Event]: ...
-
-    def seal_response(self, response: Response) -> Response: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +76,7 @@ def outgoing_call(
     *,
     provider: str,
     include_usage: bool,
-    carriers: Callable[[], Carrier | None] | None = None,
+    carriers: Callable[[Route], Carrier | None] | None = None,
     recovery: Recovery | None = None,
 ) -> tuple[Outgoing, Conversion | None]:
     """What to send for `call`, and the way back where the upstream speaks another format.
@@ -94,16 +85,18 @@ def outgoing_call(
     out or said by other means. The refusal of `recovery` where there is nothing to repair.
     """
     conversion = None
+    target = route.target
     ignored: tuple[str, ...] = ()
     if call.format == route.wire.name:
         call, ignored = _as_wished(call, route.target, provider)
         outgoing = route.wire.prepare_upstream(call, target=route.target, include_usage=include_usage)
     else:
-        carrier = None if carriers is None else carriers()
+        carrier = None if carriers is None else carriers(route)
         request = apply_wish(get_format(call.format).decode_request(call), call.wish)
         if carrier is not None:
             request = carrier.open_request(request)
-        outgoing = route.wire.encode_call(request, call, target=route.target)
+        target = _target(route, recovery)
+        outgoing = route.wire.encode_call(request, call, target=target)
         conversion = Conversion(request, outgoing, carrier)
     if outgoing.dropped and (call.strict or route.target.options.strict):
         names = ", ".join(name.partition("=")[0] for name in outgoing.dropped)
@@ -115,12 +108,21 @@ def outgoing_call(
         )
     if recovery is not None and recovery.wire == route.wire.name:
         mended = repaired(outgoing, recovery.remedy, route.target)
-        if mended is None:
+        if mended is None and target is route.target:
             raise recovery.refusal
-        outgoing = mended
+        outgoing = mended or outgoing
     if ignored:  # a wish that cannot be granted is said, and never an error
         outgoing = replace(outgoing, dropped=(*outgoing.dropped, *ignored))
     return outgoing, conversion
+
+
+def _target(route: Route, recovery: Recovery | None) -> Target:
+    """Who to write for: a host that has asked for reasoning as text is told what there is."""
+    target = route.target
+    asked = recovery is not None and recovery.wire == route.wire.name and recovery.remedy == "fill_reasoning"
+    if not asked or target.rules.reasoning_history == "require":
+        return target
+    return replace(target, rules=replace(target.rules, reasoning_history="require"))
 
 
 def _as_wished(call: Call, target: Target, provider: str) -> tuple[Call, tuple[str, ...]]:
