@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from oneapi_mw.canonical.blocks import Reasoning, ReasoningOpaque, ReasoningText
@@ -73,6 +73,7 @@ def test_a_large_value_is_not_kept() -> None:
     assert cache.get(b"b") is None
 
 
+@settings(deadline=None)
 @given(
     steps=st.lists(
         st.tuples(st.sampled_from("abcdef"), st.integers(0, 9), st.integers(0, 3), st.booleans()), max_size=40

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from oneapi_mw.canonical.blocks import Block, Reasoning, ReasoningOpaque, ReasoningText, Text, ToolCall, ToolResult
@@ -108,6 +108,13 @@ def test_a_signed_empty_text_stands_behind_what_was_said() -> None:
     assert asked_again(cache, Text("a")) == (Text("a", opaque=signature("1")),)
 
 
+def test_a_signature_of_nothing_said_stands_on_an_empty_text() -> None:
+    blocks = (Text("", opaque=signature("1")), call("a"))
+    cache = MemoryReasoningCache()
+    recaller(cache).seal_response(response(*blocks))
+    assert asked_again(cache, call("a")) == blocks
+
+
 def test_several_texts_are_found_however_they_were_joined() -> None:
     cache = MemoryReasoningCache()
     recaller(cache).seal_response(response(thought("1"), Text("One."), Text(" Two. ")))
@@ -163,6 +170,7 @@ def test_a_request_without_anything_known_is_the_same_object() -> None:
     assert recaller(cache).open_request(sent) is sent
 
 
+@settings(deadline=None)
 @given(
     first=st.tuples(st.text(max_size=5), st.text(max_size=5), st.text(max_size=5)),
     second=st.tuples(st.text(max_size=5), st.text(max_size=5), st.text(max_size=5)),
