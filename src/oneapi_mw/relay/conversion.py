@@ -99,13 +99,7 @@ def outgoing_call(
         outgoing = route.wire.encode_call(request, call, target=target)
         conversion = Conversion(request, outgoing, carrier)
     if outgoing.dropped and (call.strict or route.target.options.strict):
-        names = ", ".join(name.partition("=")[0] for name in outgoing.dropped)
-        raise InvalidRequest(
-            f"Model {call.model!r} cannot be asked for all of this: {names}. Leave that out, or ask "
-            "without strict conversion",
-            param=outgoing.dropped[0].partition("=")[0],
-            code="unsupported_parameter",
-        )
+        raise _unsayable(call, outgoing.dropped)
     if recovery is not None and recovery.wire == route.wire.name:
         mended = repaired(outgoing, recovery.remedy, route.target)
         if mended is None and target is route.target:
@@ -114,6 +108,16 @@ def outgoing_call(
     if ignored:  # a wish that cannot be granted is said, and never an error
         outgoing = replace(outgoing, dropped=(*outgoing.dropped, *ignored))
     return outgoing, conversion
+
+
+def _unsayable(call: Call, dropped: Sequence[str]) -> InvalidRequest:
+    names = [name.partition("=")[0] for name in dropped]
+    return InvalidRequest(
+        f"Model {call.model!r} cannot be asked for all of this: {', '.join(names)}. Leave that out, or ask "
+        "without strict conversion",
+        param=names[0],
+        code="unsupported_parameter",
+    )
 
 
 def _target(route: Route, recovery: Recovery | None) -> Target:
