@@ -81,7 +81,7 @@ class GeminiStreamDecoder:
         if error is not None:
             return frames + self._fail(error)
         self._over = True
-        return [*frames, Frame(reader.end())]
+        return [*frames, Frame(reader.end(), b"", NAME)]  # the upstream has said it all: nothing is to be added
 
     def text_bytes(self) -> int:
         return self._text_bytes
