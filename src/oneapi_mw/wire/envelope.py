@@ -34,7 +34,7 @@ from oneapi_mw.canonical.events import BlockEnded, BlockStarted, Event, OpaqueDe
 from oneapi_mw.canonical.request import Request, Turn
 from oneapi_mw.canonical.response import Response
 from oneapi_mw.jsontext import dumps, loads
-from oneapi_mw.wire.envelope_text import ENCRYPTED, MAC_BYTES, PREFIX, SIGNED, is_envelope, outer
+from oneapi_mw.wire.envelope_text import ENCRYPTED, MAC_BYTES, PREFIX, SIGNED, TEXT_ALONE, is_envelope, outer
 
 __all__ = ["Courier", "EnvelopeCounts", "Envelopes"]
 
@@ -48,7 +48,6 @@ GEMINI = "google-gemini-v1"
 _WORDS = {"anthropic-claude-v1": "anthropic", "openai-responses-v1": "responses", GEMINI: "gemini"}
 """What stands in front of the content, for people who read logs."""
 _PROVENANCE = "provenance"
-_TEXT_ALONE = "text"
 _NONCE_BYTES = 12
 _VERSION = 1
 
@@ -165,13 +164,13 @@ class Envelopes:
         """For text without a signature, where the client's format wants one: it says only where the text is from."""
         payload = {
             "v": _VERSION,
-            "w": _TEXT_ALONE,
+            "w": TEXT_ALONE,
             "m": model,
             "c": self.binding(channel),
             "k": _PROVENANCE,
             "h": _digest(text),
         }
-        return ReasoningOpaque(self._written(payload, tenant, encrypt=False), _TEXT_ALONE)
+        return ReasoningOpaque(self._written(payload, tenant, encrypt=False), TEXT_ALONE)
 
     def _add_text(self, payload: dict[str, Any], texts: tuple[ReasoningText, ...], *, carried: bool) -> bool:
         """Returns whether the text itself is in the payload."""

@@ -7,12 +7,14 @@ import binascii
 
 from oneapi_mw.jsontext import loads
 
-__all__ = ["ENCRYPTED", "MAC_BYTES", "PREFIX", "SIGNED", "is_envelope", "outer", "vendor_value"]
+__all__ = ["ENCRYPTED", "MAC_BYTES", "PREFIX", "SIGNED", "TEXT_ALONE", "is_envelope", "outer", "vendor_value"]
 
 PREFIX = "oa1."
 SIGNED, ENCRYPTED = 1, 2
 """The forms of content."""
 MAC_BYTES = 16
+TEXT_ALONE = "text"
+"""Vendor of an envelope that holds no vendor's part and only says where the text beside it is from."""
 
 
 def is_envelope(data: str) -> bool:

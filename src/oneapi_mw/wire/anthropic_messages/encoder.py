@@ -82,6 +82,7 @@ from oneapi_mw.wire.arguments import (
     arguments_text,
     escaped,
 )
+from oneapi_mw.wire.envelope_text import TEXT_ALONE
 from oneapi_mw.wire.extras import merged
 from oneapi_mw.wire.framing.sse import encode_sse
 
@@ -111,7 +112,8 @@ class MessagesStreamEncoder:
         self._begun = False  # `message_start` was sent
         self._index = -1
         self._open: _Open | None = None
-        self._waiting = False  # unsigned reasoning that is over, but not yet for the client
+        self._waiting = False  # reasoning no vendor has signed is over, but not yet for the client
+        self._origin: ReasoningOpaque | None = None  # where the text that waits is from, if nobody signs it
         self._ids: set[str] = set()
         self._spoken = False  # a refusal was said in words
         self._finish: Finished | None = None
@@ -226,6 +228,7 @@ class MessagesStreamEncoder:
         if not self._waiting:
             return False
         self._waiting = False
+        signature, self._origin = signature or self._origin, None
         if signature is not None:
             self._sign(signature, out)
         self._stop(out)
@@ -312,7 +315,9 @@ class MessagesStreamEncoder:
             self._open = state
             self._think(content.text, out)
             self._open = None
-        if content.opaque is not None:
+        if content.opaque is not None and content.opaque.vendor == TEXT_ALONE:
+            self._waiting, self._origin = True, content.opaque
+        elif content.opaque is not None:
             if not state.begun:
                 self._start(_THINKING, out)
             self._sign(content.opaque, out)

@@ -33,6 +33,7 @@ from oneapi_mw.wire.anthropic_messages.reader import MalformedEventError, Messag
 from oneapi_mw.wire.anthropic_messages.stream import read_message
 from oneapi_mw.wire.anthropic_messages.usage import decode_usage, encode_usage
 from oneapi_mw.wire.arguments import answer_object, wrapped_text
+from oneapi_mw.wire.envelope_text import TEXT_ALONE
 from oneapi_mw.wire.extras import merged
 from oneapi_mw.wire.ids import anthropic_id, made_id, unique_id
 
@@ -119,17 +120,18 @@ def encode_content(blocks: Iterable[Block], *, cut: bool = False) -> list[JsonOb
     """`content` of an answer. `cut`: the last call may not be all there."""
     content: list[JsonObject] = []
     ids: set[str] = set()
+    unsigned = False  # whether the last of them is reasoning no vendor has signed
     for block in blocks:
         if isinstance(block, ToolCall) and block.opaque is not None:
             # This wire signs reasoning, not calls: the signature goes to the reasoning in front of the call.
-            last = content[-1] if content else {}
-            if last.get("type") == "thinking" and not last["signature"]:
-                last["signature"] = block.opaque.data
+            if unsigned:
+                content[-1]["signature"] = block.opaque.data
             else:
                 content.append(thinking("", block.opaque))
         encoded = encode_block(block, ids, cut=cut)
         if encoded is not None:
             content.append(encoded)
+            unsigned = isinstance(block, Reasoning) and (block.opaque is None or block.opaque.vendor == TEXT_ALONE)
     return content
 
 
