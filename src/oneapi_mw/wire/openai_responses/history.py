@@ -440,7 +440,7 @@ def _lost(block: Block, where: str) -> Iterator[str]:
             yield f"{where}.citations"
         case SearchResult():
             yield f"{where}.search_result{EMULATED}"
-        case Image(resolution=str()):
+        case Image(detail=None, resolution=str()):  # else said as the detail
             yield f"{where}.resolution"
         case Opaque() if block.format != NAME:
             yield f"{where}.{block.type}"

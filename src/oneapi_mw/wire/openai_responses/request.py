@@ -253,7 +253,7 @@ def _limit(request: Request, target: Target, reported: dict[str, None]) -> JsonO
     if limit == 0:
         return {}  # only warms the cache
     if most is not None and limit > most:
-        reported["max_output"] = None
+        reported[f"max_output{EMULATED}"] = None
         limit = most
     return {"max_output_tokens": max(MIN_OUTPUT, limit)}
 
