@@ -136,8 +136,6 @@ def _encode_choice(candidate: Candidate, field: str) -> JsonObject:
         "logprobs": _encode_logprobs(candidate),
         "finish_reason": encode_finish(candidate.finish, refused=message["refusal"] is not None),
     }
-    if candidate.stop_sequence is not None:
-        choice["stop_reason"] = candidate.stop_sequence
     return merged(choice, extras_of(candidate.extras))
 
 
