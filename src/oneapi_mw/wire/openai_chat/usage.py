@@ -121,7 +121,19 @@ def encode_usage(usage: Usage, rest: Mapping[str, Any] | None = None) -> JsonObj
     }
     if completion_parts:
         body["completion_tokens_details"] = completion_parts
-    return merged(body, rest or {})
+    return merged(merged(body, rest or {}), _text_parts(usage))
+
+
+def _text_parts(usage: Usage) -> JsonObject:
+    """What is left for text where other modalities are told."""
+    parts: JsonObject = {}
+    if usage.input_audio or usage.input_image:
+        rest = usage.input_tokens - usage.input_audio - usage.input_image
+        parts["prompt_tokens_details"] = {"text_tokens": max(0, rest)}
+    if usage.output_audio or usage.output_image:
+        rest = usage.output_tokens - usage.output_audio - usage.output_image - (usage.reasoning or 0)
+        parts["completion_tokens_details"] = {"text_tokens": max(0, rest)}
+    return parts
 
 
 _MAPPED = mapped(
