@@ -183,6 +183,11 @@ def truncated() -> UpstreamError:
     return UpstreamError(STREAM_TRUNCATED, code="upstream_stream_truncated")
 
 
+def failed_midway() -> UpstreamError:
+    """What an answer fails with that says only that it failed."""
+    return UpstreamError("The upstream failed in the middle of its answer")
+
+
 def openai_error(error: GatewayError, *, request_id: str) -> JsonObject:
     """`error` in the envelope of every OpenAI API. The message ends in the request id where there is one."""
     message = f"{error.message} (request id: {request_id})" if request_id else error.message

@@ -55,7 +55,7 @@ from oneapi_mw.canonical.events import (
     UsageReported,
 )
 from oneapi_mw.canonical.sequence import Sequencer
-from oneapi_mw.errors import GatewayError, UpstreamError
+from oneapi_mw.errors import GatewayError
 from oneapi_mw.jsontext import dumps
 from oneapi_mw.tokens.estimate import estimate_tokens
 from oneapi_mw.types import JsonObject
@@ -83,6 +83,7 @@ from oneapi_mw.wire.arguments import (
     escaped,
 )
 from oneapi_mw.wire.envelope_text import TEXT_ALONE
+from oneapi_mw.wire.errors import failed_midway
 from oneapi_mw.wire.extras import merged
 from oneapi_mw.wire.framing.sse import encode_sse
 
@@ -371,7 +372,7 @@ class MessagesStreamEncoder:
         if finish is None:
             finish = Finished(0, "content_filter" if event.prompt_block is not None else "unknown")
         if finish.reason == "error":
-            self._fail(UpstreamError("The upstream failed in the middle of its answer"), out)
+            self._fail(failed_midway(), out)
             return
         self._settle(out)
         self._begin_message(out)

@@ -40,6 +40,7 @@ from oneapi_mw.errors import GatewayError
 from oneapi_mw.jsontext import dumps_well_formed
 from oneapi_mw.types import JsonObject
 from oneapi_mw.wire.arguments import answer_object
+from oneapi_mw.wire.errors import failed_midway
 from oneapi_mw.wire.extras import merged
 from oneapi_mw.wire.framing.sse import encode_sse
 from oneapi_mw.wire.gemini.call import wants_sse, wants_thoughts
@@ -240,6 +241,8 @@ class GeminiStreamEncoder:
         self._over = True
         body: JsonObject = {}
         endings = [self._endings[index] for index in sorted(self._endings)]
+        if any(ending.reason == "error" for ending in endings):
+            return self._fail(failed_midway())
         candidates = [self._ending(ending) for ending in endings or [Finished(0, "unknown")]]
         said = any(state.said for state in self._candidates.values())
         said = said or any(candidate["content"]["parts"] != [EMPTY] for candidate in candidates)

@@ -39,7 +39,7 @@ from oneapi_mw.canonical.events import (
 from oneapi_mw.canonical.sequence import Sequencer
 from oneapi_mw.jsontext import dumps
 from oneapi_mw.types import JsonObject
-from oneapi_mw.wire.errors import openai_error
+from oneapi_mw.wire.errors import failed_midway, openai_error
 from oneapi_mw.wire.framing.sse import encode_sse
 from oneapi_mw.wire.media import encode_url
 from oneapi_mw.wire.openai_chat.content import encode_citation, encode_detail, encode_signature, extras_of
@@ -88,6 +88,7 @@ class ChatStreamEncoder:
         self._start(Started())
         self._candidates: dict[int, _Candidate] = {}
         self._usage: UsageReported | None = None
+        self._failed = False  # a candidate ended in an error
         self._over = False
 
     def feed(self, events: Sequence[Event]) -> bytes:
@@ -262,6 +263,7 @@ class ChatStreamEncoder:
     def _finish(self, candidate: int, reason: FinishReason) -> bytes:
         opening = self._open(candidate)
         if reason == "error":
+            self._failed = True
             return opening  # an error event says it
         state = self._candidates[candidate]
         cited = self._chunk(candidate, {"annotations": state.annotations}) if state.annotations else b""
@@ -270,6 +272,8 @@ class ChatStreamEncoder:
     def _end(self, event: Ended) -> bytes:
         blocked = self._finish(0, "content_filter") if event.prompt_block and not self._candidates else b""
         self._over = True
+        if self._failed:
+            return encode_sse(dumps(openai_error(failed_midway(), request_id=self._request_id)))
         if self._usage is None or not self._usage_wanted:
             return blocked + b"data: [DONE]\n\n"
         usage = encode_usage(self._usage.usage, extras_of(self._usage.extras))
