@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from oneapi_mw.errors import GatewayError, UpstreamAuthFailed, UpstreamError
+from oneapi_mw.errors import GatewayError, UpstreamAuthFailed, UpstreamError, UpstreamInvalidResponse
 from oneapi_mw.jsontext import loads
 from oneapi_mw.types import JsonObject
 from oneapi_mw.wire.errors import AUTH_FAILED, error_in, read_upstream_error
@@ -33,6 +33,20 @@ _WORDS: Mapping[int, str] = {
 _NO_MONEY = "insufficient_quota"
 _KEY_REASONS = frozenset({"API_KEY_INVALID", "API_KEY_SERVICE_BLOCKED", "SERVICE_DISABLED", "BILLING_DISABLED"})
 """The channel's own account, which Google tells as a bad request."""
+_OURS: Mapping[str, tuple[str, str | None]] = {
+    "INVALID_ARGUMENT": ("invalid_request_error", None),
+    "FAILED_PRECONDITION": ("invalid_request_error", None),
+    "OUT_OF_RANGE": ("invalid_request_error", None),
+    "NOT_FOUND": ("invalid_request_error", "model_not_found"),
+    "ABORTED": ("conflict", None),
+    "ALREADY_EXISTS": ("conflict", None),
+    "INTERNAL": ("server_error", None),
+    "UNKNOWN": ("server_error", None),
+    "UNAVAILABLE": ("server_error", "overloaded"),
+    "DEADLINE_EXCEEDED": ("timeout", "upstream_timeout"),
+}
+"""Google's status -> type and code in the words every stage of ours speaks."""
+_TOO_LONG = re.compile(r"input token count .{0,40}exceeds the maximum number of tokens", re.IGNORECASE)
 _SECONDS = re.compile(r"(\d{1,6}(?:\.\d{1,9})?)s")
 RETRY_INFO = "type.googleapis.com/google.rpc.RetryInfo"
 
@@ -68,7 +82,23 @@ def _refined(error: UpstreamError, document: Mapping[str, Any]) -> UpstreamError
         found = _SECONDS.fullmatch(delay) if isinstance(delay, str) else None
         if found is not None:
             error.retry_after = float(found[1])
+    _name(error, document)
     return error
+
+
+def _name(error: UpstreamError, document: Mapping[str, Any]) -> None:
+    """Put Google's status into our words, where the error has none yet."""
+    inner = document.get("error")
+    word = inner.get("status") if isinstance(inner, dict) else None
+    if not isinstance(word, str) or word not in _OURS or error.type != "upstream_error":
+        return
+    if isinstance(error, UpstreamAuthFailed | UpstreamInvalidResponse):
+        return
+    error.type, code = _OURS[word]
+    if _TOO_LONG.search(error.message):
+        code = "context_length_exceeded"
+    if code is not None and error.code == "upstream_error":
+        error.code = code
 
 
 def _details(document: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
