@@ -44,7 +44,7 @@ from oneapi_mw.wire.errors import failed_midway
 from oneapi_mw.wire.extras import merged
 from oneapi_mw.wire.framing.sse import encode_sse
 from oneapi_mw.wire.gemini.call import wants_sse, wants_thoughts
-from oneapi_mw.wire.gemini.content import NAME, extras_of, is_enveloped
+from oneapi_mw.wire.gemini.content import NAME, encode_signature, extras_of, is_enveloped
 from oneapi_mw.wire.gemini.errors import encode_error
 from oneapi_mw.wire.gemini.finish import encode_finish
 from oneapi_mw.wire.gemini.grounding import encode_grounding
@@ -213,8 +213,11 @@ class GeminiStreamEncoder:
                 return b""
             case Reasoning():
                 opaque = event.content.opaque or opaque
-                if opaque is not None:
-                    state.writer.hold(opaque)
+                if opaque is None:
+                    return b""
+                if self._thoughts and event.content.text and not is_enveloped(opaque):
+                    return self._sign_thought(candidate, opaque)
+                state.writer.hold(opaque)
                 return b""
             case ToolCall() as call if state.held or _is_malformed(call):
                 state.held.append(call)
@@ -227,6 +230,13 @@ class GeminiStreamEncoder:
         if opaque is None or is_enveloped(opaque):
             return b""
         return self._parts(candidate, Text("", opaque=opaque))
+
+    def _sign_thought(self, candidate: int, opaque: ReasoningOpaque) -> bytes:
+        """Gemini's own signature of a thought that has been sent, on an empty piece of it."""
+        signature = encode_signature(opaque)
+        if signature is None:
+            return b""
+        return self._chunk(candidate, [{"text": "", "thought": True, "thoughtSignature": signature}])
 
     # Endings.
 

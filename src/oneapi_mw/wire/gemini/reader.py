@@ -204,7 +204,7 @@ class SignificantReader:
         return [Finished(0, "content_filter", detail=self._block, explanation=self._block_message)]
 
     def _ended(self) -> Ended:
-        return Ended(prompt_block=self._block)
+        return Ended(tier=decode_tier(self._report), prompt_block=self._block)
 
 
 class ChunkReader(SignificantReader):
