@@ -134,7 +134,8 @@ SETTINGS = [
     setting("cache.resource", "cachedContents/x", "G", "another vendor's; refused"),
     setting("state.store", True, "CR"),
     setting("state.previous_id", "resp_1", "R", "expanded or refused"),
-    setting("state.conversation", "conv_1", "R", "expanded or refused; a thread is Messages' own"),
+    Row("state.conversation", {"state.conversation": "conv_1", "state.previous_id": None}, "R",
+        "expanded or refused; a thread is Messages' own"),
     setting("state.background", True, "R", "no field; refused"),
     setting("state.truncation", "auto", "R"),
     Row("compaction", {"state.context_edits": [{"type": "compaction"}]}, "R", "other edits, or none"),
@@ -337,7 +338,13 @@ def _with(request: Request, path: str, value: Any) -> Request:
     return replace(request, **{name: value})
 
 
-def collide(rows: list[Row], wire: str) -> bool:
-    """Whether two of them set the same thing."""
-    paths = [path for row in rows for path in row.values(wire) if path not in ("turns", "tools", "betas")]
-    return len(set(paths)) < len(paths)
+def apart(rows: list[Row], wire: str) -> list[Row]:
+    """`rows` as far as no two set the same thing."""
+    kept: list[Row] = []
+    taken: set[str] = set()
+    for row in rows:
+        sets = row.values(wire).keys() - {"turns", "tools", "betas"}
+        if taken.isdisjoint(sets):
+            kept.append(row)
+            taken |= sets
+    return kept

@@ -21,7 +21,8 @@ from oneapi_mw.jsontext import dumps
 from oneapi_mw.models.catalogue import rules_of
 from oneapi_mw.wire.registry import get_format
 from oneapi_mw.wire.target import Target
-from tests.golden.expressible import ROWS, Row, collide, made
+from tests.golden.expressible import ROWS, Row, apart, made
+from tests.golden.expressible_answers import ANSWER_ROWS
 from tests.golden.notation import WIRES
 
 LETTERS = {name: letter for letter, name in WIRES.items()}
@@ -65,10 +66,8 @@ def test_each_row_is_true(row: Row, wire: str) -> None:
 @given(data=st.data())
 def test_what_a_wire_can_say_comes_back(wire: str, data: st.DataObject) -> None:
     sayable = [row for row in ROWS if says(row, wire)]
-    rows = data.draw(st.lists(st.sampled_from(sayable), unique_by=str, max_size=12))
-    while collide(rows, wire):
-        rows.pop()
-    request = sorted_betas(made(wire, rows))
+    rows = data.draw(st.lists(st.sampled_from(sayable), unique_by=str, max_size=20))
+    request = sorted_betas(made(wire, apart(rows, wire)))
     assert again(request) == request
 
 
@@ -107,14 +106,31 @@ client reads the names of what was left out or said by other means in `X-Oneapi-
 """
 
 
+ANSWERS = """
+## Answers
+
+`whole` says that it comes back of a whole answer and not of a stream, `stream` the other way round. Ids, states and
+what an answer repeats of its request are each format's own.
+
+"""
+
+
+def table(head: str, rows: list[list[str]]) -> str:
+    lines = [[head, *TITLES.values(), "Otherwise"], ["---"] * (len(TITLES) + 2), *rows]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
 def page() -> str:
-    head = " | ".join(["Request", *TITLES.values(), "Otherwise"])
-    lines = [f"| {head} |", "|---" * (len(TITLES) + 2) + "|"]
-    for row in ROWS:
-        if set(TITLES) - set(row.said):
-            cells = ["-" if letter in row.said else "no" for letter in TITLES]
-            lines.append(f"| {' | '.join([row.name, *cells, row.why])} |")
-    return INTRODUCTION + "\n".join(lines) + "\n"
+    asked = [[row.name, *("-" if letter in row.said else "no" for letter in TITLES), row.why] for row in ROWS]
+    said = [
+        [row.name, *(CELLS[row.comes_back(x, stream=False), row.comes_back(x, stream=True)] for x in TITLES), row.why]
+        for row in ANSWER_ROWS
+    ]
+    lost = [[line for line in rows if set(line[1:-1]) != {"-"}] for rows in (asked, said)]
+    return INTRODUCTION + table("Request", lost[0]) + ANSWERS + table("Answer", lost[1])
+
+
+CELLS = {(True, True): "-", (True, False): "whole", (False, True): "stream", (False, False): "no"}
 
 
 def test_the_page_tells_the_same() -> None:
