@@ -1,4 +1,4 @@
-"""Streams of the worked examples, in this format's notation; and the same answers as canonical events."""
+"""Streams in this format's notation, most of them of the worked examples."""
 
 from __future__ import annotations
 
@@ -64,14 +64,6 @@ E0
 X {"stop_reason":"refusal","stop_sequence":null,"stop_details":{"type":"refusal","category":"bio","explanation":"Declined."}} u(15,0,0,4)
 S
 """  # noqa: E501
-REFUSAL = """
-M u(11,0,0,1)
-B0 {"type":"text","text":""}
-d0 {"type":"text_delta","text":"I cannot help."}
-E0
-X {"stop_reason":"refusal","stop_sequence":null} u(11,0,0,4)
-S
-"""
 FAILED = """
 M u(8,0,0,1)
 B0 {"type":"text","text":""}
@@ -90,16 +82,6 @@ E1
 X {"stop_reason":"tool_use","stop_sequence":null} u(31,0,0,62)+{"output_tokens_details":{"thinking_tokens":40}}
 S
 """
-CUSTOM = r"""
-M u(40,0,0,1)
-B0 {"type":"tool_use","id":"call_p","name":"apply","input":{}}
-d0 {"type":"input_json_delta","partial_json":"{\"input\":\"a \\\"b\\\""}
-d0 {"type":"input_json_delta","partial_json":"\\nc"}
-d0 {"type":"input_json_delta","partial_json":"\"}"}
-E0
-X {"stop_reason":"tool_use","stop_sequence":null} u(40,0,0,6)
-S
-"""
 CITED = """
 M u(90,0,0,1)
 B0 {"type":"text","text":""}
@@ -108,11 +90,6 @@ d0 {"type":"text_delta","text":"big."}
 d0 {"type":"citations_delta","citation":{"type":"web_search_result_location","url":"https://e.org","title":"E","encrypted_index":"enc","cited_text":"Paris is big"}}
 E0
 X {"stop_reason":"end_turn","stop_sequence":null} u(90,0,0,7)+{"server_tool_use":{"web_search_requests":1,"web_fetch_requests":0}}
-S
-"""  # noqa: E501
-BLOCKED = """
-M u(7,0,0,1)
-X {"stop_reason":"refusal","stop_sequence":null,"stop_details":{"type":"refusal","category":null,"explanation":null}} u(7,0,0,0)
 S
 """  # noqa: E501
 SERVER_TOOL = r"""

@@ -1,4 +1,5 @@
-"""Canonical events to a client's stream: the worked examples, and what official clients insist on."""
+"""Canonical events to a client's stream, and what official clients insist on. The worked examples are in
+`tests.golden`."""
 
 from __future__ import annotations
 
@@ -42,7 +43,6 @@ from oneapi_mw.canonical.events import (
     OpaqueDelta,
     Ping,
     ReasoningDelta,
-    RefusalDelta,
     Started,
     TextDelta,
     UsageReported,
@@ -52,12 +52,12 @@ from oneapi_mw.canonical.response import Candidate, Response
 from oneapi_mw.errors import UpstreamError
 from oneapi_mw.usage import Usage
 from oneapi_mw.wire.anthropic_messages import FORMAT
-from oneapi_mw.wire.openai_chat import FORMAT as CHAT
+from oneapi_mw.wire.anthropic_messages.response import encode_content
+from oneapi_mw.wire.envelope_text import TEXT_ALONE
 from tests.canonical.strategies import responses
 from tests.wire.anthropic_messages import streams
 from tests.wire.anthropic_messages.notation import events as noted
 from tests.wire.anthropic_messages.notation import parsed, stream
-from tests.wire.golden import stream_bytes
 
 EVENTS: TypeAdapter[Any] = TypeAdapter(RawMessageStreamEvent)
 
@@ -108,82 +108,12 @@ def ending(reason: Any, usage: Usage | None = None, **rest: Any) -> list[Event]:
     return [Finished(0, reason, **rest), *report, Ended()]
 
 
-def from_chat(lines: list[Any]) -> list[Event]:
-    decoder = CHAT.stream_decoder(full=True, model=None, hide_usage=False)
-    frames = decoder.feed(stream_bytes(lines)) + decoder.close()
-    return [Started("msg_1") if isinstance(event, Started) else event for frame in frames for event in frame.events]
-
-
-def chat_delta(delta: dict[str, Any]) -> list[Any]:
-    return [{"index": 0, "delta": delta, "finish_reason": None}]
-
-
-def chat_end(reason: str, prompt: int, completion: int, cached: int = 0) -> list[Any]:
-    usage = {
-        "prompt_tokens": prompt,
-        "completion_tokens": completion,
-        "total_tokens": prompt + completion,
-        "prompt_tokens_details": {"cached_tokens": cached},
-        "completion_tokens_details": {"reasoning_tokens": 0},
-    }
-    return [[{"index": 0, "delta": {}, "finish_reason": reason}], {"choices": [], "usage": usage}, "[DONE]"]
-
-
-ROLE = chat_delta({"role": "assistant", "content": ""})
-
-
-def test_6_1_plain_text() -> None:
-    source = [ROLE, chat_delta({"content": "Hel"}), chat_delta({"content": "lo."}), *chat_end("stop", 120, 3, 100)]
-    assert encoded(from_chat(source), estimate=118) == noted(streams.PLAIN)
-
-
-def test_6_2_parallel_tools_interleaved() -> None:
-    def tool(index: int, arguments: str, **rest: Any) -> list[Any]:
-        name = rest.pop("name", None)
-        function = {"name": name, "arguments": arguments} if name else {"arguments": arguments}
-        return chat_delta({"tool_calls": [{"index": index, "function": function, **rest}]})
-
-    source = [
-        ROLE,
-        tool(0, '{"x":', id="call_a", type="function", name="f"),
-        tool(1, '{"y"', id="call_b", type="function", name="g"),
-        tool(0, "1}"),
-        tool(1, ":2}"),
-        *chat_end("tool_calls", 50, 20),
-    ]
-    assert encoded(from_chat(source), estimate=50) == noted(streams.PARALLEL)
-
-
-def test_6_5_max_tokens() -> None:
-    source = [STARTED, *text_block(0, "Once upon"), *ending("length", Usage(9, 2))]
-    assert encoded(source, estimate=9) == noted(streams.MAX_TOKENS)
-
-
-def test_6_7_model_refusal() -> None:
-    words = "I cannot help."
-    block: list[Event] = [BlockStarted(0, 0, "refusal"), RefusalDelta(0, 0, words), BlockEnded(0, 0, Refusal(words))]
-    assert encoded([STARTED, *block, *ending("refusal", Usage(11, 4))], estimate=11) == noted(streams.REFUSAL)
-
-
 def test_6_8_error_in_the_middle() -> None:
     error = UpstreamError("Overloaded", status=529)
     found = encoded([STARTED, *text_block(0, "Hi")[:2], Failed(error), *text_block(1, "more"), Ended()], estimate=8)
     for name in ("code", "param"):
         del found[-1]["error"][name]
     assert found == noted(streams.FAILED)
-
-
-def test_6_9_truncated_stream() -> None:
-    decoder = CHAT.stream_decoder(full=True, model=None, hide_usage=False)
-    frames = decoder.feed(stream_bytes([ROLE, chat_delta({"content": "Hi"})])) + decoder.close()
-    found = encoded([event for frame in frames for event in frame.events])
-    assert [item["type"] for item in found] == [
-        "message_start",
-        "content_block_start",
-        "content_block_delta",
-        "error",
-    ]
-    assert found[-1]["error"]["type"] == "api_error"
 
 
 def test_6_10_the_signature_of_a_call_joins_the_reasoning_before_it() -> None:
@@ -202,6 +132,32 @@ def test_6_10_the_signature_of_a_call_joins_the_reasoning_before_it() -> None:
     assert encoded(source, estimate=31) == noted(streams.SIGNED_CALL)
 
 
+def test_a_note_of_where_a_text_is_from_yields_to_the_signature_of_a_call() -> None:
+    origin = ReasoningOpaque("oa1.text.Z", TEXT_ALONE)
+    thought: list[Event] = [
+        BlockStarted(0, 0, "reasoning"),
+        ReasoningDelta(0, 0, "Look it up."),
+        OpaqueDelta(0, 0, origin),
+        BlockEnded(0, 0, Reasoning((ReasoningText("Look it up."),), origin)),
+    ]
+    signature = ReasoningOpaque("oa1.gemini.Y", "google-gemini-v1")
+    call = ToolCall("c", "f", "{}", opaque=signature)
+    signed: list[Event] = [
+        BlockStarted(0, 1, "tool_call", call_id="c", name="f", opaque=signature),
+        BlockEnded(0, 1, call),
+    ]
+    for after, wanted in ((signed, "oa1.gemini.Y"), (text_block(1, "4"), "oa1.text.Z")):
+        found = encoded([STARTED, *thought, *after, *ending("stop")])
+        signatures = [
+            (event["index"], event["delta"]["signature"]) for event in found if "signature" in event.get("delta", {})
+        ]
+        assert signatures == [(0, wanted)]
+    whole = encode_content([Reasoning((ReasoningText("Look it up."),), origin), call])
+    assert [block.get("signature") for block in whole] == ["oa1.gemini.Y", None]
+    whole = encode_content([Reasoning((ReasoningText("Look it up."),), origin), Text("4"), call])
+    assert [block.get("signature") for block in whole] == ["oa1.text.Z", None, "oa1.gemini.Y", None]
+
+
 def test_a_signed_call_without_reasoning_before_it() -> None:
     signature = ReasoningOpaque("oa1.gemini.Y", "google-gemini-v1")
     begun = BlockStarted(0, 0, "tool_call", call_id="c", name="f", opaque=signature)
@@ -214,23 +170,6 @@ def test_a_signed_call_without_reasoning_before_it() -> None:
         ("content_block_stop", 1),
         ("message_delta", None),
     ]
-
-
-def test_6_11_custom_tool() -> None:
-    source = [
-        STARTED,
-        BlockStarted(0, 0, "tool_call", call_id="call_p", name="apply", tool="custom"),
-        ArgumentsDelta(0, 0, 'a "b"'),
-        ArgumentsDelta(0, 0, "\nc"),
-        BlockEnded(0, 0, ToolCall("call_p", "apply", 'a "b"\nc', "custom")),
-        *ending("tool_calls", Usage(40, 6)),
-    ]
-    assert encoded(source, estimate=40) == noted(streams.CUSTOM)
-
-
-def test_6_13_blocked_prompt() -> None:
-    events: list[Event] = [STARTED, UsageReported(Usage(7, 0)), Ended(prompt_block="SAFETY")]
-    assert encoded(events, estimate=7) == noted(streams.BLOCKED)
 
 
 @pytest.mark.parametrize("name", streams.COMPLETE)

@@ -375,3 +375,22 @@ def test_errors_nobody_can_read(body: bytes) -> None:
     error = FORMAT.read_error(503, body)
     assert error is not None
     assert error.status == 503
+
+
+@pytest.mark.parametrize(
+    ("status", "word", "told"),
+    [
+        (400, "INVALID_ARGUMENT", ("invalid_request_error", "upstream_error")),
+        (404, "NOT_FOUND", ("invalid_request_error", "model_not_found")),
+        (503, "UNAVAILABLE", ("server_error", "overloaded")),
+        (504, "DEADLINE_EXCEEDED", ("timeout", "upstream_timeout")),
+        (400, "SOMETHING_NEW", ("upstream_error", "upstream_error")),
+        (400, None, ("upstream_error", "upstream_error")),
+        (599, "INTERNAL", ("upstream_error", "upstream_invalid_response")),
+        (429, "RESOURCE_EXHAUSTED", ("rate_limit_error", "rate_limit_exceeded")),
+    ],
+)
+def test_googles_word_for_an_error_in_ours(status: int, word: str | None, told: tuple[str, str]) -> None:
+    error = FORMAT.read_error(status, orjson.dumps({"error": {"code": status, "message": "No.", "status": word}}))
+    assert error is not None
+    assert (error.type, error.code) == told

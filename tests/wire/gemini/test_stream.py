@@ -113,6 +113,15 @@ def test_an_array_means_the_same_as_events() -> None:
     assert raw(run(ARRAY)) == STREAM  # to a client that asked for events
 
 
+@pytest.mark.parametrize("full", [True, False])
+def test_every_frame_of_an_answer_says_what_a_client_of_the_same_format_gets(full: bool) -> None:
+    """The end of the body is no event of its own: nobody has to make bytes for it."""
+    data = g_parts({"text": "a"}) + stop()
+    found = run(data, full=full)
+    assert isinstance(events(found)[-1], Ended)
+    assert [frame.raw for frame in found] == [data, b""]
+
+
 def test_what_is_passed_on_unread_has_the_same_meaning() -> None:
     significant = (Started, UsageReported, Finished, Ended, Failed)
     full = [event for event in events(run(STREAM)) if isinstance(event, significant)]

@@ -1,4 +1,5 @@
-"""Canonical events as Responses streams: the worked examples, and what official clients make of them."""
+"""Canonical events as Responses streams, and what official clients make of them. The worked examples are in
+`tests.golden`."""
 
 from __future__ import annotations
 
@@ -16,7 +17,6 @@ from openai.types.responses import ResponseStreamEvent
 from pydantic import TypeAdapter
 
 from oneapi_mw.canonical.blocks import (
-    Citation,
     HostedCall,
     HostedResult,
     Image,
@@ -33,13 +33,11 @@ from oneapi_mw.canonical.events import (
     ArgumentsDelta,
     BlockEnded,
     BlockStarted,
-    CitationAdded,
     Ended,
     Event,
     Failed,
     Finished,
     LogprobsAdded,
-    OpaqueDelta,
     PartialImage,
     Ping,
     ReasoningDelta,
@@ -51,15 +49,12 @@ from oneapi_mw.canonical.fold import unfold
 from oneapi_mw.canonical.response import Candidate, Response
 from oneapi_mw.errors import RateLimited, UpstreamError
 from oneapi_mw.usage import Usage
-from oneapi_mw.wire.openai_chat import FORMAT as CHAT
 from oneapi_mw.wire.openai_responses import FORMAT
 from tests.canonical import strategies
-from tests.wire.golden import stream_bytes
 from tests.wire.openai_responses.support import (
     Json,
     begun,
     call_of,
-    custom_item,
     function_item,
     parsed,
     plain,
@@ -102,94 +97,6 @@ def told(tokens: int, output: int, **parts: Any) -> UsageReported:
     return UsageReported(Usage(tokens, output, **parts))
 
 
-def test_example_1_plain_text() -> None:
-    """6.1, from the bytes of a chat upstream."""
-    lines: list[Any] = [
-        [{"index": 0, "delta": {"role": "assistant", "content": ""}, "finish_reason": None}],
-        [{"index": 0, "delta": {"content": "Hel"}, "finish_reason": None}],
-        [{"index": 0, "delta": {"content": "lo."}, "finish_reason": None}],
-        [{"index": 0, "delta": {}, "finish_reason": "stop"}],
-        {
-            "choices": [],
-            "usage": {
-                "prompt_tokens": 120,
-                "completion_tokens": 3,
-                "total_tokens": 123,
-                "prompt_tokens_details": {"cached_tokens": 100},
-            },
-        },
-        "[DONE]",
-    ]
-    decoder = CHAT.stream_decoder(full=True, model=None, hide_usage=False)
-    events = [event for frame in decoder.feed(stream_bytes(lines)) for event in frame.events]
-    written = encoded(events)
-    ids = {event["response"]["id"] for event in written if "response" in event}
-    assert len(ids) == 1
-    assert ids.pop().startswith("resp_")
-    for event in written:
-        if "response" in event:
-            event["response"]["id"] = "resp_1"
-    assert plain(written) == whole(
-        text_item("msg_1", 0, "completed", "Hel", "lo."), usage=usage(120, 100, 0, 3, 0, 123)
-    )
-
-
-def test_example_2_parallel_calls_interleaved() -> None:
-    events: list[Event] = [
-        START,
-        BlockStarted(0, 0, "tool_call", call_id="call_a", name="f"),
-        ArgumentsDelta(0, 0, '{"x":'),
-        BlockStarted(0, 1, "tool_call", call_id="call_b", name="g"),
-        ArgumentsDelta(0, 1, '{"y"'),
-        ArgumentsDelta(0, 0, "1}"),
-        BlockEnded(0, 0, ToolCall("call_a", "f", '{"x":1}')),
-        ArgumentsDelta(0, 1, ":2}"),
-        BlockEnded(0, 1, ToolCall("call_b", "g", '{"y":2}')),
-        Finished(0, "tool_calls"),
-        told(50, 20),
-        *END,
-    ]
-    assert plain(encoded(events)) == whole(
-        function_item("fc_1", 0, "call_a", "f", '{"x":', "1}"),
-        function_item("fc_2", 1, "call_b", "g", '{"y"', ":2}"),
-        usage=usage(50, 0, 0, 20, 0, 70),
-    )
-
-
-def test_example_3_reasoning_with_signature() -> None:
-    opaque = ReasoningOpaque("oa1.anthropic.X", "anthropic-claude-v1")
-    events: list[Event] = [
-        START,
-        BlockStarted(0, 0, "reasoning"),
-        ReasoningDelta(0, 0, "Need weather."),
-        OpaqueDelta(0, 0, opaque),
-        BlockEnded(0, 0, Reasoning((ReasoningText("Need weather."),), opaque)),
-        *text(1, "Checking."),
-        *called(2, "toolu_1", "get_weather", '{"city":', '"Oslo"}'),
-        Finished(0, "tool_calls"),
-        told(60, 45, reasoning=12),
-        *END,
-    ]
-    assert plain(encoded(events)) == whole(
-        reasoning_item("rs_1", 0, "Need weather.", "oa1.anthropic.X"),
-        text_item("msg_1", 1, "completed", "Checking."),
-        function_item("fc_1", 2, "toolu_1", "get_weather", '{"city":', '"Oslo"}'),
-        usage=usage(60, 0, 0, 45, 12, 105),
-    )
-
-
-def test_example_4_stop_sequence_and_cache_writes() -> None:
-    events = [
-        START,
-        *text(0, "A, B"),
-        Finished(0, "stop_sequence", "END"),
-        told(1320, 5, cache_read=1000, cache_write_5m=300),
-        *END,
-    ]
-    expected = whole(text_item("msg_1", 0, "completed", "A, B"), usage=usage(1320, 1000, 300, 5, 0, 1325))
-    assert plain(encoded(events)) == expected
-
-
 @pytest.mark.parametrize(
     ("reason", "word"), [("length", "max_output_tokens"), ("refusal", "content_filter"), ("pause", "max_output_tokens")]
 )
@@ -201,12 +108,6 @@ def test_examples_5_and_6_what_was_cut_is_incomplete(reason: Any, word: str) -> 
         usage=usage(9, 0, 0, 2, 0, 11),
         incomplete_details={"reason": word},
     )
-
-
-def test_example_7_refusal_in_words_is_complete() -> None:
-    response = Response("resp_1", "m", 1, (Candidate((Refusal("I cannot help."),), "refusal"),), Usage(11, 4))
-    expected = whole(refusal_item("msg_1", 0, "I cannot help."), usage=usage(11, 0, 0, 4, 0, 15))
-    assert plain(encoded(unfold(response))) == expected
 
 
 def test_examples_8_and_9_failure_leaves_the_item_open() -> None:
@@ -251,50 +152,10 @@ def test_example_10_signature_of_a_call_joins_the_reasoning_before_it() -> None:
     assert plain(encoded(without))[2:4] == reasoning_item("rs_1", 0, "", "oa1.gemini.Y")
 
 
-def test_example_11_custom_tool() -> None:
-    events: list[Event] = [
-        START,
-        BlockStarted(0, 0, "tool_call", call_id="call_p", name="apply", tool="custom"),
-        ArgumentsDelta(0, 0, 'a "b"'),
-        ArgumentsDelta(0, 0, "\nc"),
-        BlockEnded(0, 0, ToolCall("call_p", "apply", 'a "b"\nc', "custom")),
-        Finished(0, "tool_calls"),
-        told(40, 6),
-        *END,
-    ]
-    expected = whole(custom_item("ctc_1", 0, "call_p", "apply", 'a "b"', "\nc"), usage=usage(40, 0, 0, 6, 0, 46))
-    assert plain(encoded(events)) == expected
-
-
 def test_a_call_of_a_tool_in_a_namespace() -> None:
     call = ToolCall("c", "f", "{}", namespace="crm")
     item = encoded(unfold(Response("resp_1", "m", 1, (Candidate((call,), "tool_calls"),))))[-2]["item"]
     assert (item["name"], item["namespace"]) == ("f", "crm")
-
-
-def test_example_12_citation() -> None:
-    citation = Citation("url", url="https://e.org", title="E")
-    events: list[Event] = [
-        START,
-        BlockStarted(0, 0, "text"),
-        TextDelta(0, 0, "Paris é "),
-        CitationAdded(0, 0, citation),
-        TextDelta(0, 0, "big."),
-        BlockEnded(0, 0, Text("Paris é big.", (citation,))),
-        Finished(0, "stop"),
-        told(90, 7),
-        *END,
-    ]
-    annotation = {"type": "url_citation", "start_index": 0, "end_index": 12, "title": "E", "url": "https://e.org"}
-    item = text_item("msg_1", 0, "completed", "Paris é ", "big.", annotations=[annotation])
-    assert plain(encoded(events)) == whole(item, usage=usage(90, 0, 0, 7, 0, 97))
-
-
-def test_example_13_blocked_prompt() -> None:
-    written = plain(encoded([START, told(7, 0), Ended(prompt_block="SAFETY")]))
-    assert written == whole(
-        kind="incomplete", usage=usage(7, 0, 0, 0, 0, 7), incomplete_details={"reason": "content_filter"}
-    )
 
 
 def test_searches_are_counted() -> None:
