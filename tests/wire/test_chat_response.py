@@ -112,7 +112,11 @@ def test_any_answer_can_be_written(response: Response) -> None:
     """Whatever other formats bring is an answer to official clients, whole and streamed."""
     ChatCompletion.model_validate(encode(response))
     data = stream(unfold(response))
-    assert data.endswith(b"data: [DONE]\n\n")
+    failed = any(candidate.finish == "error" for candidate in response.candidates)
+    assert data.endswith(b"data: [DONE]\n\n") != failed
+    if failed:
+        assert data.rpartition(b"data: ")[2].startswith(b'{"error":')
+        return
     for chunk in chunks(data):
         assert chunk["object"] == "chat.completion.chunk"
     roles = [delta for delta in deltas(data) if "role" in delta]

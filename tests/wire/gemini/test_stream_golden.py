@@ -1,4 +1,4 @@
-"""What the worked examples of streams (conversion-answers.md 6) mean when they are read. `tests.golden` has them all."""
+"""What the worked examples of streams (conversion-answers.md 6) mean when read. `tests.golden` has them all."""
 
 from __future__ import annotations
 
