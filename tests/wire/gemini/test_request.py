@@ -1169,7 +1169,7 @@ def test_beside() -> None:
 @pytest.mark.parametrize(
     ("more", "param"),
     [
-        ({"state": State(background=True)}, None),
+        ({"format": "openai_responses", "state": State(background=True)}, "background"),
         ({"format": "openai_responses", "state": State(previous_id="resp_1")}, "previous_response_id"),
         ({"format": "openai_responses", "state": State(conversation="c")}, "conversation"),
         ({"format": "openai_responses", "prompt_template": {"id": "p"}}, "prompt"),

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
 from oneapi_mw.canonical.request import Request
 from oneapi_mw.errors import InvalidRequest
 from oneapi_mw.wire.anthropic_messages.content import NAME
+from oneapi_mw.wire.client_fields import client_field
 
 EMULATED = "=emulated"
 
@@ -27,44 +28,11 @@ class Losses:
         return tuple(self._found)
 
 
-_FIELDS: Mapping[str, Mapping[str, str]] = {
-    "openai_chat": {
-        "turns": "messages",
-        "candidates": "n",
-        "modalities": "modalities",
-        "moderation": "moderation",
-        "tools": "tools",
-        "tool_choice": "tool_choice",
-    },
-    "openai_responses": {
-        "turns": "input",
-        "modalities": "modalities",
-        "background": "background",
-        "previous_id": "previous_response_id",
-        "conversation": "conversation",
-        "prompt_template": "prompt",
-        "moderation": "moderation",
-        "tools": "tools",
-        "tool_choice": "tool_choice",
-        "container": "tools",
-    },
-    "gemini": {
-        "turns": "contents",
-        "candidates": "generationConfig.candidateCount",
-        "modalities": "generationConfig.responseModalities",
-        "cache.resource": "cachedContent",
-        "tools": "tools",
-        "tool_choice": "toolConfig",
-    },
-    NAME: {"turns": "messages", "tools": "tools", "tool_choice": "tool_choice"},
-}
-
-
-def refused(request: Request, field: str, what: str) -> InvalidRequest:
-    """The error for `what`, which sits in the canonical `field`: it names the client's own one."""
+def refused(request: Request, path: str, what: str) -> InvalidRequest:
+    """The error for `what`, which is at the canonical `path`: it names the client's own one."""
     return InvalidRequest(
         f"{what} cannot be sent to an Anthropic Messages model: leave it out, or ask another model",
-        param=_FIELDS.get(request.format, {}).get(field),
+        param=client_field(request.format, path),
         code="unsupported_parameter",
     )
 
@@ -73,21 +41,21 @@ def refuse_settings(request: Request) -> None:
     """Raise `InvalidRequest` for settings nobody may leave out: without them the answer would be another one."""
     state, native = request.state, request.format == NAME
     moderation = request.safety.moderation
-    for field, what, value in (
+    for path, what, value in (
         ("candidates", "More than one answer", (request.candidates or 1) > 1),
-        ("background", "Background work", state.background),
-        ("previous_id", "A stored response", state.previous_id),
-        ("conversation", "A stored conversation", state.conversation and not native),
+        ("state.background", "Background work", state.background),
+        ("state.previous_id", "A stored response", state.previous_id),
+        ("state.conversation", "A stored conversation", state.conversation and not native),
         ("prompt_template", "A prompt template", request.prompt_template),
         ("cache.resource", "A cached content", request.cache.resource),
         ("container", "A container", request.container and not native),
         ("modalities", "Audio output", "audio" in request.modalities or request.audio),
         ("modalities", "Image output", "image" in request.modalities or request.image),
         ("modalities", "Video output", "video" in request.modalities),
-        ("moderation", "Blocking moderation", _blocks(moderation)),
+        ("safety.moderation", "Blocking moderation", _blocks(moderation)),
     ):
         if value:
-            raise refused(request, field, what)
+            raise refused(request, path, what)
 
 
 def _blocks(moderation: object) -> bool:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from oneapi_mw.canonical.request import Request
 from oneapi_mw.errors import InvalidRequest
-from oneapi_mw.wire.gemini.content import NAME
+from oneapi_mw.wire.client_fields import client_field
 from oneapi_mw.wire.target import Target
 
 EMULATED = "=emulated"
@@ -28,36 +26,11 @@ class Losses:
         return tuple(self._found)
 
 
-_FIELDS: Mapping[str, Mapping[str, str]] = {
-    "openai_chat": {"turns": "messages", "moderation": "moderation", "tools": "tools", "tool_choice": "tool_choice"},
-    "openai_responses": {
-        "turns": "input",
-        "background": "background",
-        "previous_id": "previous_response_id",
-        "conversation": "conversation",
-        "prompt_template": "prompt",
-        "moderation": "moderation",
-        "tools": "tools",
-        "tool_choice": "tool_choice",
-        "container": "tools",
-    },
-    "anthropic_messages": {
-        "turns": "messages",
-        "conversation": "thread",
-        "container": "container",
-        "tools": "tools",
-        "tool_choice": "tool_choice",
-        "max_output": "max_tokens",
-    },
-    NAME: {"turns": "contents", "tools": "tools", "tool_choice": "toolConfig"},
-}
-
-
-def refused(request: Request, field: str, what: str) -> InvalidRequest:
-    """The error for `what`, which sits in the canonical `field`: it names the client's own one."""
+def refused(request: Request, path: str, what: str) -> InvalidRequest:
+    """The error for `what`, which is at the canonical `path`: it names the client's own one."""
     return InvalidRequest(
         f"{what} cannot be sent to a Gemini model: leave it out, or ask another model",
-        param=_FIELDS.get(request.format, {}).get(field),
+        param=client_field(request.format, path),
         code="unsupported_parameter",
     )
 
@@ -65,17 +38,17 @@ def refused(request: Request, field: str, what: str) -> InvalidRequest:
 def refuse_settings(request: Request) -> None:
     """Raise `InvalidRequest` for settings nobody may leave out: without them the answer would be another one."""
     state = request.state
-    for field, what, value in (
-        ("background", "Background work", state.background),
-        ("previous_id", "A stored response", state.previous_id),
-        ("conversation", "A stored conversation", state.conversation),
+    for path, what, value in (
+        ("state.background", "Background work", state.background),
+        ("state.previous_id", "A stored response", state.previous_id),
+        ("state.conversation", "A stored conversation", state.conversation),
         ("prompt_template", "A prompt template", request.prompt_template),
         ("container", "A container", request.container),
-        ("moderation", "Blocking moderation", _blocks(request.safety.moderation)),
+        ("safety.moderation", "Blocking moderation", _blocks(request.safety.moderation)),
         ("max_output", "A request that only warms the cache", request.max_output == 0),
     ):
         if value:
-            raise refused(request, field, what)
+            raise refused(request, path, what)
 
 
 def _blocks(moderation: object) -> bool:

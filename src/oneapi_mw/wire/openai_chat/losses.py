@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 from oneapi_mw.canonical.request import Request
 from oneapi_mw.errors import InvalidRequest
+from oneapi_mw.wire.client_fields import client_field
 from oneapi_mw.wire.openai_chat.content import unsupported
 from oneapi_mw.wire.openai_chat.hosts import Host
 
@@ -28,62 +29,31 @@ class Losses:
         return tuple(self._found)
 
 
-_FIELDS: Mapping[str, Mapping[str, str]] = {
-    "openai_responses": {
-        "turns": "input",
-        "tools": "tools",
-        "tool_choice": "tool_choice",
-        "background": "background",
-        "previous_id": "previous_response_id",
-        "conversation": "conversation",
-        "prompt_template": "prompt",
-        "moderation": "moderation",
-        "container": "tools",
-    },
-    "anthropic_messages": {
-        "turns": "messages",
-        "tools": "tools",
-        "tool_choice": "tool_choice",
-        "conversation": "thread",
-        "container": "container",
-        "max_output": "max_tokens",
-    },
-    "gemini": {
-        "turns": "contents",
-        "tools": "tools",
-        "tool_choice": "toolConfig",
-        "resource": "cachedContent",
-        "candidates": "generationConfig.candidateCount",
-        "modalities": "generationConfig.responseModalities",
-    },
-}
-
-
-def refused(request: Request, field: str, what: str) -> InvalidRequest:
-    """The error for `what`, which sits in the canonical `field`: it names the client's own one."""
+def refused(request: Request, path: str, what: str) -> InvalidRequest:
+    """The error for `what`, which is at the canonical `path`: it names the client's own one."""
     error = unsupported(what)
-    error.param = _FIELDS.get(request.format, {}).get(field)
+    error.param = client_field(request.format, path)
     return error
 
 
 def refuse_settings(request: Request, host: Host) -> None:
     """Raise `InvalidRequest` for settings nobody may leave out: without them the answer would be another one."""
     state, several = request.state, (request.candidates or 1) > 1
-    for field, what, value in (
-        ("background", "background work", state.background),
-        ("previous_id", "a stored response", state.previous_id),
-        ("conversation", "a stored conversation", state.conversation),
+    for path, what, value in (
+        ("state.background", "background work", state.background),
+        ("state.previous_id", "a stored response", state.previous_id),
+        ("state.conversation", "a stored conversation", state.conversation),
         ("prompt_template", "a prompt template", request.prompt_template),
-        ("resource", "a cached content", request.cache.resource),
+        ("cache.resource", "a cached content", request.cache.resource),
         ("container", "a container", request.container),
         ("max_output", "a request that only warms the cache", request.max_output == 0),
-        ("moderation", "blocking moderation", not host.openai and _blocks(request.safety.moderation)),
+        ("safety.moderation", "blocking moderation", not host.openai and _blocks(request.safety.moderation)),
         ("candidates", "more than one answer", several and "n" in host.refuses),
         ("modalities", "video as output", "video" in request.modalities),
         ("modalities", "an image as output", not host.images_out and ("image" in request.modalities or request.image)),
     ):
         if value:
-            raise refused(request, field, what)
+            raise refused(request, path, what)
 
 
 def _blocks(moderation: object) -> bool:
