@@ -561,7 +561,7 @@ def test_samplers_of_open_models_go_nowhere_else(target: Target) -> None:
     found = body(SAMPLED, target)
     assert not {"top_k", "min_p", "repetition_penalty"} & found.keys()
     assert (found["temperature"], found["top_p"]) == (0.5, 0.9)
-    assert dropped(SAMPLED, target) == ("sampling.top_k", "sampling.min_p", "sampling.repetition_penalty")
+    assert dropped(SAMPLED, target) == ("top_k", "min_p", "repetition_penalty")
 
 
 def test_settings_at_their_defaults_say_nothing() -> None:
@@ -580,10 +580,10 @@ def test_settings_at_their_defaults_say_nothing() -> None:
 @pytest.mark.parametrize(
     ("model", "effort", "lost"),
     [
-        ("gpt-5", None, ("sampling.temperature",)),
+        ("gpt-5", None, ("temperature",)),
         ("gpt-5.1", None, ()),
-        ("gpt-5.1", "high", ("sampling.temperature",)),
-        ("gpt-5.5", None, ("sampling.temperature",)),
+        ("gpt-5.1", "high", ("temperature",)),
+        ("gpt-5.5", None, ("temperature",)),
         ("gpt-5.5", "none", ()),
         ("gpt-4o", None, ()),
     ],
@@ -614,7 +614,7 @@ def test_log_probabilities_and_candidates() -> None:
     assert (found["seed"], found["logit_bias"]) == (7, {"1": 2})
     assert "top_logprobs" not in body(asked(logprobs=0))
     assert refusal(request, at("groq")).message.startswith("more than one answer")
-    assert dropped(replace(request, candidates=None), at("groq")) == ("sampling.logit_bias", "logprobs")
+    assert dropped(replace(request, candidates=None), at("groq")) == ("logit_bias", "logprobs")
     assert not {"logprobs", "top_logprobs"} & body(replace(request, candidates=None), at("groq")).keys()
 
 

@@ -34,6 +34,7 @@ from oneapi_mw.routing.channel import Channel
 from oneapi_mw.routing.plan import Candidate, Route
 from oneapi_mw.wire.base import WireFormat
 from oneapi_mw.wire.carrier import Carrier
+from oneapi_mw.wire.client_fields import client_fields
 from oneapi_mw.wire.recovery import recognised
 
 log = logging.getLogger("oneapi_mw.relay")
@@ -96,7 +97,9 @@ async def open_attempt(
     )
     if recovery is not None:  # only now: where nothing can be repaired nothing is tried
         exchange.attempts.append(attempt)
-    exchange.dropped[:] = outgoing.dropped if call is asked else (*outgoing.dropped, INLINED)
+    exchange.dropped[:] = outgoing.dropped
+    if call is not asked:
+        exchange.dropped += client_fields(asked, (INLINED,))
     headers = _headers(call, channel, candidate.provider.headers(channel, wire.name), outgoing.headers)
 
     def dispatched() -> None:

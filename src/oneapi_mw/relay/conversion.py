@@ -13,12 +13,15 @@ from oneapi_mw.canonical.response import Response
 from oneapi_mw.errors import InvalidRequest, UpstreamError
 from oneapi_mw.wire.base import Outgoing
 from oneapi_mw.wire.carrier import Carrier
+from oneapi_mw.wire.client_fields import client_fields
 from oneapi_mw.wire.envelope_bodies import may_hold_envelopes, without_envelopes
+from oneapi_mw.wire.reasoning_view import EventView, view_response
 from oneapi_mw.wire.recovery import Remedy, repaired
 from oneapi_mw.wire.registry import get_format
 from oneapi_mw.wire.restore import Restorer, restored
 from oneapi_mw.wire.stopper import StopCutter, cut_response
 from oneapi_mw.wire.target import Target
+from oneapi_mw.wire.view import ReasoningView
 from oneapi_mw.wire.wish_applied import apply_to_body, apply_wish
 
 if TYPE_CHECKING:
@@ -39,7 +42,8 @@ class Recovery:
 
 class Conversion:
     """What an answer in another format goes through before anybody else sees it: what was renamed or emulated is
-    changed back, the text is cut at stop sequences the upstream does not know, and opaque parts are wrapped."""
+    changed back, the text is cut at stop sequences the upstream does not know, opaque parts are wrapped, and reasoning
+    that nobody wanted and that could not be switched off is hidden."""
 
     def __init__(self, request: Request, outgoing: Outgoing, carrier: Carrier | None) -> None:
         self._restoration = outgoing.restore
@@ -47,6 +51,10 @@ class Conversion:
         self._stops = request.stop if STOP_EMULATED in outgoing.dropped else ()
         self._cutter = StopCutter(self._stops, candidates=request.candidates or 1) if self._stops else None
         self._carrier = carrier
+        self._view = ReasoningView(off=True, candidates=request.candidates or 1) if outgoing.hidden else None
+        self._hider = EventView(self._view) if self._view is not None else None
+        if carrier is not None and outgoing.hidden:
+            carrier.hide()
 
     @property
     def is_cut(self) -> bool:
@@ -59,7 +67,9 @@ class Conversion:
             events = self._restorer.feed(events)
         if self._cutter is not None:
             events = self._cutter.feed(events)
-        return tuple(events) if self._carrier is None else self._carrier.seal_events(events)
+        if self._carrier is not None:
+            events = self._carrier.seal_events(events)
+        return tuple(events) if self._hider is None else self._hider.feed(events)
 
     def response(self, response: Response) -> Response:
         """A whole answer."""
@@ -67,7 +77,9 @@ class Conversion:
             response = restored(response, self._restoration)
         if self._stops:
             response = cut_response(response, self._stops)
-        return response if self._carrier is None else self._carrier.seal_response(response)
+        if self._carrier is not None:
+            response = self._carrier.seal_response(response)
+        return response if self._view is None else view_response(response, self._view)
 
 
 def outgoing_call(
@@ -84,7 +96,7 @@ def outgoing_call(
     Raises: `InvalidRequest` for what cannot be said there; in strict conversion, for everything that would be left
     out or said by other means. The refusal of `recovery` where there is nothing to repair.
     """
-    conversion = None
+    asked, conversion = call, None
     target = route.target
     ignored: tuple[str, ...] = ()
     if call.format == route.wire.name:
@@ -98,6 +110,8 @@ def outgoing_call(
         target = _target(route, recovery)
         outgoing = route.wire.encode_call(request, call, target=target)
         conversion = Conversion(request, outgoing, carrier)
+    if outgoing.dropped:
+        outgoing = replace(outgoing, dropped=client_fields(asked, outgoing.dropped))
     if outgoing.dropped and (call.strict or route.target.options.strict):
         raise _unsayable(call, outgoing.dropped)
     if recovery is not None and recovery.wire == route.wire.name:
@@ -106,7 +120,7 @@ def outgoing_call(
             raise recovery.refusal
         outgoing = mended or outgoing
     if ignored:  # a wish that cannot be granted is said, and never an error
-        outgoing = replace(outgoing, dropped=(*outgoing.dropped, *ignored))
+        outgoing = replace(outgoing, dropped=tuple(dict.fromkeys((*outgoing.dropped, *ignored))))
     return outgoing, conversion
 
 
@@ -132,13 +146,12 @@ def _target(route: Route, recovery: Recovery | None) -> Target:
 def _as_wished(call: Call, target: Target, provider: str) -> tuple[Call, tuple[str, ...]]:
     """`call` for an upstream of its own format: with what was wished beside the body, and without parts of other
     vendors, which mean nothing there. The second is what cannot be had."""
+    ignored: tuple[str, ...] = ()
     if call.wish is not None:
         edit = apply_to_body(call.format, call.body, call.wish, target, provider=provider)
+        ignored = client_fields(call, edit.dropped)
         if edit.body is not call.body:
             call = call.with_body(edit.body)
-        ignored = edit.dropped
-    else:
-        ignored = ()
     if call.raw is None or may_hold_envelopes(call.raw):
         body = without_envelopes(call.format, call.body)
         if body is not call.body:

@@ -17,8 +17,10 @@ from oneapi_mw.middleware.auth import CREDENTIAL_HEADERS
 from oneapi_mw.models.catalogue import rules_of
 from oneapi_mw.relay.conversion import Conversion
 from oneapi_mw.wire.base import WireFormat
+from oneapi_mw.wire.client_fields import client_fields
 from oneapi_mw.wire.registry import get_format
 from oneapi_mw.wire.target import Target
+from oneapi_mw.wire.wish_applied import apply_wish
 
 MAX_ANSWER_BYTES = 64 * 1024 * 1024
 _OF_THE_BODY = frozenset({b"content-length", b"content-type", b"content-encoding", b"transfer-encoding", b"accept"})
@@ -40,11 +42,12 @@ class ForeignApp:
             await self.app(scope, receive, send)
             return
         wire = get_format(self._format)
-        request = get_format(call.format).decode_request(call)
+        request = apply_wish(get_format(call.format).decode_request(call), call.wish)
         target = Target(call.model, rules_of(call.model), wire.vendor)
         outgoing = wire.encode_call(request, call, target=target)
         inner = _asking(scope, wire.upstream_path(call.operation, model=call.model, stream=call.stream), outgoing.body)
-        answering = _Answering(send, call, wire, Conversion(request, outgoing, None), outgoing.dropped)
+        dropped = client_fields(call, outgoing.dropped)
+        answering = _Answering(send, call, wire, Conversion(request, outgoing, None), dropped)
         await self.app(inner, _once(outgoing.body, receive), answering)
 
 

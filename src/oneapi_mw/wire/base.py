@@ -37,6 +37,8 @@ class Encoded:
     """Fields the body needs beside it (`anthropic-beta`)."""
     restore: Restoration | None = None
     """What of the answer must be changed back before anybody sees it (`wire.restore`)."""
+    hidden: bool = False
+    """The client wants no reasoning and the model cannot be kept from it: its text shall not be shown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +49,13 @@ class Outgoing:
     headers: tuple[tuple[str, str], ...] = ()
     dropped: tuple[str, ...] = ()
     restore: Restoration | None = None
-    """As in `Encoded`."""
+    hidden: bool = False
+    """Both as in `Encoded`."""
+
+
+def outgoing(encoded: Encoded, body: JsonObject) -> Outgoing:
+    """`encoded` as it leaves, with `body` in its place."""
+    return Outgoing(dumps_well_formed(body), encoded.headers, encoded.dropped, encoded.restore, encoded.hidden)
 
 
 class StreamDecoder(Protocol):
@@ -133,7 +141,7 @@ class WireFormat(ABC):
     def encode_call(self, request: Request, call: Call, *, target: Target) -> Outgoing:
         """What to send to an upstream that speaks this format, for a call that came in another one."""
         encoded = self.encode_request(replace(request, model=target.model), target)
-        return Outgoing(dumps_well_formed(encoded.body), encoded.headers, encoded.dropped, encoded.restore)
+        return outgoing(encoded, encoded.body)
 
     @abstractmethod
     def decode_response(self, body: JsonObject) -> Response: ...

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 class Carrier(Protocol):
     """Of one request and its answer."""
 
+    def hide(self) -> None:
+        """The client is not to see the text of reasoning: then nobody may read it in what carries it either."""
+
     def open_request(self, request: Request) -> Request:
         """The request with the parts its client brings back."""
 

@@ -365,6 +365,10 @@ class Courier:
         self._begun: dict[tuple[int, int], BlockStarted] = {}
         self.counts = EnvelopeCounts()
 
+    def hide(self) -> None:
+        """From now on no text may be read in what is sealed."""
+        self._hidden = True
+
     def open_request(self, request: Request) -> Request:
         opened, counts = self._envelopes.open_request(request, self._tenant)
         self.counts.opened += counts.opened

@@ -222,6 +222,9 @@ class Recaller:
         self._model = model
         self._blocks: dict[int, list[Block]] = {}
 
+    def hide(self) -> None:
+        self._carrier.hide()
+
     def open_request(self, request: Request) -> Request:
         opened = self._carrier.open_request(request)
         return _request_recalled(opened, self._cache, self._keys, wire=self._wire, model=self._model)

@@ -190,7 +190,7 @@ def test_cv_54_thinking_is_left_out_of_a_loop_that_lost_it(messages: tuple[Any, 
     call = decode(raw)
     outgoing = FORMAT.prepare_upstream(call, target=Target("m", **HAIKU), include_usage=True)
     assert json.loads(outgoing.body) == {**BODY, "messages": [HI, *messages]}
-    assert outgoing.dropped == ("reasoning",)
+    assert outgoing.dropped == ("thinking",)
     assert "thinking" in call.body
 
 
@@ -245,7 +245,7 @@ def test_cv_54_only_manual_thinking_of_models_that_demand_it(kind: str, rest: di
 def test_cv_54_on_other_hosts() -> None:
     outgoing = prepared(thinking(said(USE), told(RESULT)), platform="vertex", **HAIKU)
     assert "thinking" not in json.loads(outgoing.body)
-    assert outgoing.dropped == ("reasoning",)
+    assert outgoing.dropped == ("thinking",)
 
 
 BETAS = ((b"anthropic-beta", b"Context-1M-2025-08-07, odd"), (b"anthropic-beta", b"odd,\xff,files-api-2025-04-14"))

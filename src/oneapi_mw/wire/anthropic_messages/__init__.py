@@ -14,7 +14,7 @@ from oneapi_mw.canonical.frames import Answer
 from oneapi_mw.canonical.request import Request
 from oneapi_mw.canonical.response import Response
 from oneapi_mw.errors import GatewayError, UpstreamError
-from oneapi_mw.jsontext import dumps, dumps_well_formed
+from oneapi_mw.jsontext import dumps
 from oneapi_mw.types import JsonObject
 from oneapi_mw.usage import Usage
 from oneapi_mw.wire.anthropic_messages import call as calls
@@ -27,7 +27,7 @@ from oneapi_mw.wire.anthropic_messages.encoder import MessagesStreamEncoder, str
 from oneapi_mw.wire.anthropic_messages.produced import content_bytes
 from oneapi_mw.wire.anthropic_messages.stream import MessagesStreamDecoder
 from oneapi_mw.wire.anthropic_messages.usage import decode_usage
-from oneapi_mw.wire.base import Encoded, Outgoing, StreamDecoder, StreamEncoder, WireFormat
+from oneapi_mw.wire.base import Encoded, Outgoing, StreamDecoder, StreamEncoder, WireFormat, outgoing
 from oneapi_mw.wire.target import Target
 
 __all__ = ["FORMAT", "AnthropicMessages"]
@@ -59,7 +59,7 @@ class AnthropicMessages(WireFormat):
     def encode_call(self, request: Request, call: Call, *, target: Target) -> Outgoing:
         counting = call.operation == "count_tokens"
         encoded = requests.encode_request(replace(request, model=target.model), target, counting=counting)
-        return Outgoing(dumps_well_formed(encoded.body), encoded.headers, encoded.dropped, encoded.restore)
+        return outgoing(encoded, encoded.body)
 
     def decode_response(self, body: JsonObject) -> Response:
         return responses.decode_response(body)
@@ -79,7 +79,7 @@ class AnthropicMessages(WireFormat):
         dropped = tuple(f"betas.{beta}" for beta in refused)
         sent = calls.without_refused_thinking(call, target)
         if sent is not call:
-            call, dropped = sent, (*dropped, "reasoning")
+            call, dropped = sent, (*dropped, "thinking")
         if target.platform in ("bedrock", "vertex"):
             body, headers = requests.placed(call.body, betas, target)
             return Outgoing(dumps(body), headers, dropped)

@@ -25,6 +25,7 @@ from oneapi_mw.canonical.request import (
     State,
     StreamOptions,
 )
+from oneapi_mw.models.depth import wanted_of
 from oneapi_mw.models.effort import ClaudeThinking, claude_thinking, default_output
 from oneapi_mw.models.sampling import allowed_sampling
 from oneapi_mw.types import JsonObject
@@ -254,7 +255,8 @@ def encode_request(request: Request, target: Target, *, counting: bool = False) 
     if not native:
         losses.drop(*limit_marks(body))
     restore = restoration_of_tools(request, names, wrapped=declared.wrapped)
-    return _for_host(request, target, body, losses, replace(restore, output=output.emulation))
+    encoded = _for_host(request, target, body, losses, replace(restore, output=output.emulation))
+    return replace(encoded, hidden=thinking.hidden and wanted_of(request.reasoning).off)
 
 
 def _output(request: Request, target: Target, names: NameMap, losses: Losses) -> _Output:

@@ -13,10 +13,10 @@ from oneapi_mw.canonical.frames import Answer
 from oneapi_mw.canonical.request import Request
 from oneapi_mw.canonical.response import Response
 from oneapi_mw.errors import GatewayError, UpstreamError
-from oneapi_mw.jsontext import dumps, dumps_well_formed
+from oneapi_mw.jsontext import dumps
 from oneapi_mw.types import JsonObject
 from oneapi_mw.usage import Usage
-from oneapi_mw.wire.base import Encoded, Outgoing, StreamDecoder, StreamEncoder, WireFormat
+from oneapi_mw.wire.base import Encoded, Outgoing, StreamDecoder, StreamEncoder, WireFormat, outgoing
 from oneapi_mw.wire.framing.sse import encode_sse
 from oneapi_mw.wire.gemini import call as calls
 from oneapi_mw.wire.gemini import errors
@@ -69,7 +69,7 @@ class GenerateContent(WireFormat):
         body = encoded.body
         if call.operation == "count_tokens":
             body = calls.counted(body, model=target.model, platform=target.platform)
-        return Outgoing(dumps_well_formed(body), encoded.headers, encoded.dropped, encoded.restore)
+        return outgoing(encoded, body)
 
     def decode_response(self, body: JsonObject) -> Response:
         return responses.decode_response(body)

@@ -231,6 +231,7 @@ class _RequestWriter:
         self._native = request.format == NAME
         self._losses = Losses()
         self._config: JsonObject = {}
+        self._hidden = False
 
     def encoded(self) -> Encoded:
         request, target, losses = self._request, self._target, self._losses
@@ -257,7 +258,7 @@ class _RequestWriter:
         self._beside(body)
         restore = restoration_of_tools(request, names, wrapped=declared.wrapped)
         restore = replace(restore, output=emulation)
-        return Encoded(merged(body, extras_of(request.extras)), losses.found(), (), restore or None)
+        return Encoded(merged(body, extras_of(request.extras)), losses.found(), (), restore or None, self._hidden)
 
     def _with_contents(self, contents: ContentsWriter, system: list[JsonObject]) -> JsonObject:
         if not system:
@@ -370,6 +371,7 @@ class _RequestWriter:
             return
         found = gemini_thinking(ask, self._target.rules)
         self._losses.drop(*found.dropped)
+        self._hidden = found.hidden
         if found.config is not None:
             self._config["thinkingConfig"] = found.config
 

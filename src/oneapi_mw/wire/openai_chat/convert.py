@@ -33,10 +33,6 @@ _SAMPLERS = {"top_k": None, "min_p": 0, "repetition_penalty": 1}
 _TIERS = {"standard": "default", "standard_only": "default"}
 _KNOWN_TIERS = ("flex", "scale", "priority", "fast")
 _PATHS = {
-    "logit_bias": "sampling.logit_bias",
-    "seed": "sampling.seed",
-    "frequency_penalty": "sampling.frequency_penalty",
-    "presence_penalty": "sampling.presence_penalty",
     "user": "identity.end_user",
     "parallel_tool_calls": "tool_choice.parallel",
 }
@@ -63,6 +59,8 @@ class _Reasoning:
     """Whether a field switches it on."""
     relax_choice: bool
     """The model cannot be forced to call a tool."""
+    hidden: bool
+    """The client wants none and gets some all the same: its text shall not be shown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +111,8 @@ class _Converter:
         self._remove_refused(body)
         restore = restoration_of_tools(request, names, wrapped=declared.wrapped, custom=not host.openai)
         restore = replace(restore, output=output.emulation)
-        return Encoded(merged(body, extras_of(request.extras)), losses.found(), (), restore or None)
+        body = merged(body, extras_of(request.extras))
+        return Encoded(body, losses.found(), (), restore or None, reasoning.hidden)
 
     def _remove_refused(self, body: JsonObject) -> None:
         for name in sorted(self._host.refuses & body.keys()):
@@ -143,7 +142,8 @@ class _Converter:
         effort = effort if isinstance(effort, str) else None
         if want.off and not found.hidden:
             effort = "none"
-        return _Reasoning(fields, effort, want.on and bool(fields), relax)
+        hidden = effort != "none" and found.hidden and wanted_of(self._request.reasoning).off
+        return _Reasoning(fields, effort, want.on and bool(fields), relax, hidden)
 
     def _unforced(self) -> tuple[ReasoningAsk | None, bool]:
         """What is asked of the model's reasoning, and whether a forced tool gives way to it: a tool the client insists
@@ -237,14 +237,14 @@ class _Converter:
             thinking=reasoning.on,
             logprobs=request.logprobs,
         )
-        losses.drop(*(name if name in ("stop", "logprobs") else f"sampling.{name}" for name in allowed.dropped))
+        losses.drop(*allowed.dropped)
         fields: JsonObject = {name: getattr(allowed.sampling, name) for name in _NUMBERS}
         for name, neutral in _SAMPLERS.items():
             value = getattr(allowed.sampling, name)
             if name in self._host.samplers:
                 fields[name] = value
             elif value is not None and value != neutral:
-                losses.drop(f"sampling.{name}")
+                losses.drop(name)
         if allowed.logprobs is not None:
             fields["logprobs"] = True
             fields["top_logprobs"] = min(allowed.logprobs, MAX_LOGPROBS) or None

@@ -204,7 +204,7 @@ def encode_request(request: Request, target: Target) -> Encoded:
     if request.output is not None and request.output.kind == "enum":
         restore = replace(restore, output=Emulation(wrapped=True))
     _images(request, body)
-    reasoning = _reasoning(request, target, reported)
+    reasoning, hidden = _reasoning(request, target, reported)
     allowed = _allowed(request, target, reported, (reasoning or {}).get("effort"))
     values = {
         "reasoning": reasoning,
@@ -227,7 +227,7 @@ def encode_request(request: Request, target: Target) -> Encoded:
     if include:
         body["include"] = include
     _stream(request, target, body)
-    return Encoded(merged(body, extras_of(request.extras)), tuple(reported), restore=restore or None)
+    return Encoded(merged(body, extras_of(request.extras)), tuple(reported), (), restore or None, hidden)
 
 
 def _refuse(request: Request) -> None:
@@ -269,17 +269,18 @@ def _allowed(request: Request, target: Target, reported: dict[str, None], effort
     return allowed
 
 
-def _reasoning(request: Request, target: Target, reported: dict[str, None]) -> JsonObject | None:
+def _reasoning(request: Request, target: Target, reported: dict[str, None]) -> tuple[JsonObject | None, bool]:
+    """The field, and whether the client is not to see what the model reasons all the same."""
     ask = request.reasoning
     if ask is None:
-        return None
+        return None, False
     if request.format == NAME:
         members = {"effort": ask.effort, "summary": ask.display, "context": ask.context, "mode": ask.mode}
-        return {name: value for name, value in members.items() if value is not None}
+        return {name: value for name, value in members.items() if value is not None}, False
     found = openai_effort(ask, target.rules)
     reported.update(dict.fromkeys(found.dropped))
     members = {"effort": found.effort, "summary": found.summary, "context": ask.context, "mode": ask.mode}
-    return {name: value for name, value in members.items() if value is not None} or None
+    return {name: value for name, value in members.items() if value is not None} or None, found.hidden
 
 
 def _text(request: Request, target: Target, reported: dict[str, None]) -> JsonObject | None:
