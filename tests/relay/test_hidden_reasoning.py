@@ -148,3 +148,15 @@ async def test_cv_41_what_was_said_as_reasoning_alone_is_the_answer(path: str) -
 async def test_cv_45_what_is_hidden_is_reported() -> None:
     told = await ask(MESSAGES, 24, Reply([orjson.dumps(GEMINI_THINKS)]), **OFF[MESSAGES])
     assert told.json()["usage"]["output_tokens"] == 9
+
+
+@pytest.mark.parametrize(
+    ("query", "header", "shown"),
+    [(b"", b"", False), (b"thinking=1", b"", True), (b"", b"on", True), (b"thinking=0", b"on", False)],
+)
+async def test_gemini_clients_see_thoughts_when_they_wish_to(query: bytes, header: bytes, shown: bool) -> None:
+    """Their format has a field of its own for it; what was said beside the body counts as much and more."""
+    app = gateway(ScriptedUpstream(Reply([orjson.dumps(CHAT_THINKS)])), WatchedLedger(), channels=[to(50, "qwen3-8b")])
+    headers = {**HEADERS, **({"x-oneapi-thinking": header.decode()} if header else {})}
+    told = await call(app, "POST", GEMINI, json=HI[GEMINI], headers=headers, query=query)
+    assert (THOUGHT.encode() in told.body) == shown

@@ -48,7 +48,7 @@ from oneapi_mw.usage import Usage
 from oneapi_mw.wire.gemini import FORMAT
 from oneapi_mw.wire.gemini.stream import GeminiStreamDecoder
 from tests.canonical.strategies import responses
-from tests.wire.gemini.wires import call, encoded, events_of, g_end, g_parts, g_usage, sse
+from tests.wire.gemini.wires import SHOWN, call, encoded, events_of, g_end, g_parts, g_usage, sse
 
 VENDOR = "google-gemini-v1"
 STREAM = (
@@ -529,8 +529,30 @@ def test_thoughts_are_hidden_from_clients_that_did_not_ask() -> None:
     ]
     body = FORMAT.encode_response(response, asked)
     assert parts_of(body) == [{"text": "a", "thoughtSignature": "b2ExLng="}]
-    shown = FORMAT.encode_response(response, call({}, query=b"alt=sse&thinking=1"))
-    assert parts_of(shown)[0] == {"text": "t", "thought": True}
+
+
+@pytest.mark.parametrize(
+    ("body", "query", "shown"),
+    [
+        ({}, b"thinking=1", True),
+        ({}, b"reasoning_effort=low", True),
+        ({}, b"reasoning_format=reasoning", True),
+        ({}, b"reasoning_format=hidden", False),
+        ({}, b"thinking=0", False),
+        (SHOWN, b"", True),
+        (SHOWN, b"thinking=0", False),
+        (SHOWN, b"reasoning_effort=none", False),
+        (SHOWN, b"thinking=1&reasoning_format=hidden", False),
+    ],
+)
+def test_a_wish_beats_what_the_body_says_of_thoughts(body: JsonObject, query: bytes, shown: bool) -> None:
+    response = Response("r1", candidates=(Candidate((Reasoning((ReasoningText("t"),)), Text("a")), "stop"),))
+    asked = call(body, query=b"alt=sse&" + query)
+    buffered = parts_of(FORMAT.encode_response(response, asked))
+    stream = chunks(FORMAT.stream_encoder(asked).feed(unfold(response)))
+    streamed = [part for chunk in stream for part in parts_of(chunk)]
+    for parts in (buffered, streamed):
+        assert ({"text": "t", "thought": True} in parts) == shown
 
 
 def parts_of(chunk: JsonObject) -> list[JsonObject]:

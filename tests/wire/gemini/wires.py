@@ -12,6 +12,7 @@ from oneapi_mw.canonical.call import Call, Outside
 from oneapi_mw.canonical.events import BlockEnded, Event, OpaqueDelta
 from oneapi_mw.types import JsonObject
 from oneapi_mw.wire.gemini import FORMAT
+from oneapi_mw.wire.wish import read_wish
 
 CHAT_HEAD = {"id": "chatcmpl-1", "object": "chat.completion.chunk", "created": 1, "model": "m"}
 
@@ -77,7 +78,8 @@ def call(body: JsonObject | None = None, *, query: bytes = b"alt=sse", stream: b
     action = "streamGenerateContent" if stream else "generateContent"
     whole = {"contents": [{"role": "user", "parts": [{"text": "Hi"}]}], **(SHOWN if body is None else body)}
     outside = Outside(f"/v1beta/models/m:{action}", query)
-    return FORMAT.decode_call(orjson.dumps(whole), operation="chat", outside=outside)
+    asked = FORMAT.decode_call(orjson.dumps(whole), operation="chat", outside=outside)
+    return replace(asked, wish=read_wish(outside, whole))  # as the convert stage does
 
 
 def events_of(wire: Any, data: bytes) -> list[Event]:

@@ -85,13 +85,17 @@ def wants_sse(call: Call) -> bool:
 
 
 def wants_thoughts(call: Call) -> bool:
-    """Whether thoughts are shown: this format hides them unless asked."""
+    """Whether thoughts are shown: this format hides them unless asked. A wish is stronger than the body."""
     if call.format != "gemini":
         return True
-    asked = _query(call.outside).get("thinking", [""])[-1].strip().lower()
+    wish = call.wish
+    if wish is not None and (wish.off or wish.format is not None):
+        return not wish.off and wish.format != "hidden"
+    if wish is not None and wish.asks:
+        return True
     config = camelised(_object(call.body, "generationConfig").get("thinkingConfig") or {})
     config = config or camelised(_object(call.body, "generationConfig").get("thinking_config") or {})
-    return asked in ("1", "true", "yes", "on") or (isinstance(config, dict) and config.get("includeThoughts") is True)
+    return isinstance(config, dict) and config.get("includeThoughts") is True
 
 
 def _query(outside: Outside) -> dict[str, list[str]]:
