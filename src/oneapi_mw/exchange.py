@@ -6,9 +6,11 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
+from oneapi_mw.errors import GatewayError
 from oneapi_mw.scope import ScopeKey
 from oneapi_mw.usage import Produced, Usage
 
@@ -70,6 +72,9 @@ class Exchange:
     """Header fields that inner stages want in the response, whoever starts it."""
     dropped: list[str] = field(default_factory=list)
     """Request fields the target could not express (the `X-Oneapi-Dropped` header)."""
+    end_stream: Callable[[GatewayError], bytes] | None = None
+    """How a stream that has begun ends in an error, set by the stage that encodes it: only that one knows how it is
+    framed and what of it was said."""
 
     @property
     def elapsed_ms(self) -> int:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from oneapi_mw.canonical.blocks import Extras
-    from oneapi_mw.errors import UpstreamError
+    from oneapi_mw.errors import GatewayError
     from oneapi_mw.usage import Usage
 
 
@@ -43,6 +43,6 @@ class Ended:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """The answer will not be completed."""
+    """The answer will not be completed. Decoders say so with an `UpstreamError`."""
 
-    error: UpstreamError
+    error: GatewayError

@@ -12,7 +12,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from oneapi_mw.canonical.call import CALL, Call, Outside
 from oneapi_mw.canonical.frames import ANSWER, EVENTS, Answer, Frame, Offer
-from oneapi_mw.errors import InvalidRequest, MethodNotAllowed
+from oneapi_mw.canonical.phases import Failed
+from oneapi_mw.errors import GatewayError, InvalidRequest, MethodNotAllowed
 from oneapi_mw.exchange import ENDPOINT, EXCHANGE, Endpoint, Exchange
 from oneapi_mw.jsontext import dumps_well_formed
 from oneapi_mw.middleware.body import BodyLimits, ClientDisconnected, check_json_type, read_body
@@ -172,13 +173,25 @@ class _Replay:
 class _Output:
     """`send` for the inner app. The start message waits until the first body tells its length."""
 
-    __slots__ = ("_call", "_created", "_encoder", "_format", "_passed", "_request_id", "_send", "_start", "_wire")
+    __slots__ = (
+        "_call",
+        "_created",
+        "_encoder",
+        "_exchange",
+        "_format",
+        "_passed",
+        "_request_id",
+        "_send",
+        "_start",
+        "_wire",
+    )
 
     def __init__(self, send: Send, wire: WireFormat, call: Call, exchange: Exchange | None) -> None:
         self._send = send
         self._wire = wire
         self._format = wire.name if wire.passes_frames(call) else ""  # of bytes that pass as they are
         self._call = call
+        self._exchange = exchange
         self._request_id = exchange.request_id if exchange is not None else ""
         self._created = int(exchange.started_at if exchange is not None else time.time())
         self._passed: list[Frame] = []  # what went out as original bytes, for an encoder that comes later
@@ -193,6 +206,8 @@ class _Output:
             if not more and self._encoder is not None:
                 body += self._encoder.close()
             if self._start is not None:
+                if self._exchange is not None and more:
+                    self._exchange.end_stream = self._fail
                 await self._begin([(b"content-type", self._wire.stream_type(self._call).encode()), *_STREAM_HEADERS])
             if body or not more:
                 await self._send({"type": "http.response.body", "body": body, "more_body": more})
@@ -237,6 +252,10 @@ class _Output:
             encoder.observe(passed.events)
         self._passed.clear()
         return encoder.feed(frame.events)
+
+    def _fail(self, error: GatewayError) -> bytes:
+        """The bytes that end the stream with what a stage inside raised."""
+        return self._encoded(Frame((Failed(error),)))
 
     def _encode_answer(self, answer: Answer) -> bytes:
         response = answer.response

@@ -31,7 +31,7 @@ POLICY_VIOLATION = 1008  # the close code of a websocket that is refused
 
 
 class ErrorsMiddleware:
-    """Answer what inner stages raise; end a stream that has begun with the format's own error event.
+    """Answer what inner stages raise; end a stream that has begun with the format's own error, in its own framing.
 
     Reads `ENDPOINT` and `EXCHANGE`. Everything that is not a `GatewayError` is logged with its traceback and
     shown as an internal error without detail. A body that has begun and is no stream cannot tell of its failure:
@@ -71,11 +71,14 @@ class ErrorsMiddleware:
             sent = any(attempt.dispatched for attempt in exchange.attempts)
             retry = error.code in RETRY_WORTHWHILE and not sent
             await send_error(begun.send, error, wire=wire, request_id=exchange.request_id, retry=retry)
-        elif begun.streaming and not begun.ended:
-            tail = wire.encode_stream_error(error, request_id=exchange.request_id)
-            await begun.send({"type": "http.response.body", "body": tail})
         elif not begun.ended:
-            raise error
+            if exchange.end_stream is not None:
+                tail = exchange.end_stream(error)
+            elif begun.streaming:
+                tail = wire.encode_stream_error(error, request_id=exchange.request_id)
+            else:
+                raise error
+            await begun.send({"type": "http.response.body", "body": tail})
 
     async def _guard_websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:

@@ -196,4 +196,5 @@ class WireFormat(ABC):
 
     @abstractmethod
     def encode_stream_error(self, error: GatewayError, *, request_id: str) -> bytes:
-        """The bytes that end a stream that has already begun. Never the success terminator."""
+        """The bytes that end a stream of server-sent events that has begun and that nobody here encodes. Never the
+        success terminator."""
