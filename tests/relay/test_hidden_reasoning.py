@@ -160,3 +160,34 @@ async def test_gemini_clients_see_thoughts_when_they_wish_to(query: bytes, heade
     headers = {**HEADERS, **({"x-oneapi-thinking": header.decode()} if header else {})}
     told = await call(app, "POST", GEMINI, json=HI[GEMINI], headers=headers, query=query)
     assert (THOUGHT.encode() in told.body) == shown
+
+
+@pytest.mark.parametrize(
+    ("path", "type", "more"),
+    [
+        (CHAT, 14, {"reasoning": {"effort": "high", "exclude": True}}),
+        (CHAT, 14, {"include_reasoning": False}),
+        (MESSAGES, 50, {"thinking": {"type": "adaptive", "display": "omitted"}}),
+    ],
+)
+async def test_text_that_was_excluded_is_not_shown(path: str, type: int, more: dict[str, Any]) -> None:
+    """The model may reason, and only its text is unwanted."""
+    told = await ask(path, type, Reply([orjson.dumps(ALWAYS[type][1])]), **more)
+    assert SAID.encode() in told.body
+    assert THOUGHT.encode() not in told.body
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        {"reasoning": {"enabled": False}},
+        {"enable_thinking": False},
+        {"thinking": {"type": "disabled"}},
+        {"chat_template_kwargs": {"enable_thinking": False}},
+        {"extra_body": {"google": {"thinking_config": {"thinking_budget": 0}}}},
+    ],
+)
+async def test_a_chat_may_refuse_in_any_hosts_words(words: dict[str, Any]) -> None:
+    told = await ask(CHAT, 14, Reply([orjson.dumps(MESSAGE_THINKS)]), **words)
+    assert SAID.encode() in told.body
+    assert THOUGHT.encode() not in told.body

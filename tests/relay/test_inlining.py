@@ -87,7 +87,7 @@ async def test_data_in_place_of_urls() -> None:
         got = await ask(stack(upstream, ledger, fetcher(server)), server.url + "/a", DATA, server.url + "/b")
     assert got.status == 200
     assert sent_urls(upstream) == [DATA] * 3
-    assert got.headers["x-oneapi-dropped"] == "media.url=emulated"
+    assert got.headers["x-oneapi-dropped"] == "messages[].image_url.url=emulated"
     assert sorted(request.target for request in server.received) == ["/a", "/b"]
     await ledger.check()
 
@@ -119,7 +119,7 @@ async def test_one_fetch_for_all_attempts_and_places() -> None:
         assert len(server.received) == 1
         assert [sent_urls(upstream, index)[0] for index in range(3)] == [DATA, server.url, DATA]
         assert upstream.requests[0].body == upstream.requests[2].body
-        assert got.headers["x-oneapi-dropped"] == "media.url=emulated"
+        assert got.headers["x-oneapi-dropped"] == "messages[].image_url.url=emulated"
 
 
 async def test_what_was_sent_does_not_change_when_the_history_grows() -> None:

@@ -155,6 +155,8 @@ class ReasoningAsk:
     display: str | None = None
     context: str | None = None
     mode: str | None = None
+    extras: Extras = field(default_factory=dict)
+    """The members it was read from, where a format has several ways to say it."""
 
 
 @dataclass(frozen=True, slots=True)

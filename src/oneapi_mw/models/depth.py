@@ -20,7 +20,8 @@ EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
 _RANK = {effort: rank for rank, effort in enumerate(EFFORTS)}
 _BUDGETS = {"none": 0, "minimal": 1024, "low": 1024, "medium": 2048, "high": 4096, "xhigh": 8192, "max": 16_384}
 _STEPS = ((16_384, "max"), (8192, "xhigh"), (4096, "high"), (2048, "medium"), (1024, "low"), (1, "minimal"))
-_HIDDEN = ("omitted", "none")
+HIDDEN_DISPLAYS = ("omitted", "none")
+"""Words for reasoning whose text is not to be shown."""
 
 
 def clamp(effort: str, efforts: Sequence[str]) -> str:
@@ -117,5 +118,5 @@ def wanted_of(ask: ReasoningAsk | None) -> Wanted:
         budget=tokens,
         explicit=not off and (ask.budget is not None or (bool(ask.on) and level is None)),
         display=ask.display,
-        hidden=ask.display in _HIDDEN,
+        hidden=ask.display in HIDDEN_DISPLAYS,
     )

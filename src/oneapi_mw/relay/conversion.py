@@ -11,6 +11,7 @@ from oneapi_mw.canonical.events import Event
 from oneapi_mw.canonical.request import Request
 from oneapi_mw.canonical.response import Response
 from oneapi_mw.errors import InvalidRequest, UpstreamError
+from oneapi_mw.models.depth import HIDDEN_DISPLAYS
 from oneapi_mw.wire.base import Outgoing
 from oneapi_mw.wire.carrier import Carrier
 from oneapi_mw.wire.client_fields import client_fields
@@ -51,9 +52,9 @@ class Conversion:
         self._stops = request.stop if STOP_EMULATED in outgoing.dropped else ()
         self._cutter = StopCutter(self._stops, candidates=request.candidates or 1) if self._stops else None
         self._carrier = carrier
-        self._view = ReasoningView(off=True, candidates=request.candidates or 1) if outgoing.hidden else None
+        self._view = _hiding(request, outgoing)
         self._hider = EventView(self._view) if self._view is not None else None
-        if carrier is not None and outgoing.hidden:
+        if carrier is not None and self._view is not None:
             carrier.hide()
 
     @property
@@ -80,6 +81,14 @@ class Conversion:
         if self._carrier is not None:
             response = self._carrier.seal_response(response)
         return response if self._view is None else view_response(response, self._view)
+
+
+def _hiding(request: Request, outgoing: Outgoing) -> ReasoningView | None:
+    """How the text of reasoning is kept from a client that wants none of it, or none of its text."""
+    if outgoing.hidden:
+        return ReasoningView(off=True, candidates=request.candidates or 1)
+    display = request.reasoning.display if request.reasoning is not None else None
+    return ReasoningView("hidden", candidates=request.candidates or 1) if display in HIDDEN_DISPLAYS else None
 
 
 def outgoing_call(

@@ -7,15 +7,15 @@ and comes back field for field.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal
+from typing import Any, Literal
 
+from oneapi_mw.canonical.blocks import Extras
 from oneapi_mw.canonical.request import (
     AudioOut,
     CachePlan,
     Identity,
     Modality,
     OutputFormat,
-    ReasoningAsk,
     Request,
     Safety,
     Sampling,
@@ -27,6 +27,7 @@ from oneapi_mw.types import JsonObject
 from oneapi_mw.wire.base import Encoded
 from oneapi_mw.wire.extras import mapped, merged
 from oneapi_mw.wire.fields import Fields
+from oneapi_mw.wire.openai_chat.asked import decode_ask, own_words, without_words
 from oneapi_mw.wire.openai_chat.content import CODE, NAME, extras, extras_of
 from oneapi_mw.wire.openai_chat.convert import convert_request
 from oneapi_mw.wire.openai_chat.messages import decode_messages, encode_messages
@@ -86,6 +87,7 @@ _MODALITIES: Mapping[str, Modality] = {"text": "text", "audio": "audio", "image"
 def decode_request(body: JsonObject, *, model: str) -> Request:
     """Raises `InvalidRequest` naming the field."""
     fields = Fields(body, code=CODE)
+    reasoning = decode_ask(fields)
     system, turns = decode_messages([message.value for message in fields.objects("messages")])
     audio = fields.object("audio")
     cache = fields.inner("prompt_cache_options")
@@ -103,7 +105,7 @@ def decode_request(body: JsonObject, *, model: str) -> Request:
         logprobs=_decode_logprobs(fields),
         output=_decode_output(fields),
         verbosity=fields.text("verbosity"),
-        reasoning=_decode_reasoning(fields),
+        reasoning=reasoning,
         modalities=_decode_modalities(fields),
         audio=AudioOut(audio.get("voice"), fields.inner("audio").text("format")) if audio else None,
         cache=CachePlan(
@@ -118,8 +120,14 @@ def decode_request(body: JsonObject, *, model: str) -> Request:
         safety=Safety(moderation=fields.object("moderation")),
         stream=_decode_stream(fields),
         prediction=fields.object("prediction"),
-        extras=extras(body, _MAPPED),
+        extras=_unread(extras(body, _MAPPED), own_words(reasoning)),
     )
+
+
+def _unread(rest: Extras, words: Mapping[str, Any]) -> Extras:
+    """Fields that nobody has read so far."""
+    left = without_words(rest.get(NAME, {}), words)
+    return {NAME: left} if left else {}
 
 
 def _decode_sampling(fields: Fields) -> Sampling:
@@ -155,16 +163,6 @@ def _decode_stop(fields: Fields) -> tuple[str, ...]:
 def _decode_logprobs(fields: Fields) -> int | None:
     top = fields.integer("top_logprobs")
     return (top or 0) if fields.flag("logprobs") else None
-
-
-def _decode_reasoning(fields: Fields) -> ReasoningAsk | None:
-    value = fields.value.get("reasoning_effort")
-    effort = fields.inner("reasoning_effort").text("effort") if isinstance(value, dict) else value
-    if effort is None:
-        return None
-    if not isinstance(effort, str):
-        raise fields.wrong("reasoning_effort", "must be a string, like low, medium or high")
-    return ReasoningAsk(on=effort != "none", effort=effort)
 
 
 def _decode_stream(fields: Fields) -> StreamOptions:
@@ -212,7 +210,7 @@ def _own_body(request: Request) -> JsonObject:
         "stop": list(request.stop) or None,
         "n": request.candidates,
         "verbosity": request.verbosity,
-        "reasoning_effort": request.reasoning.effort if request.reasoning else None,
+        **own_words(request.reasoning),
         "response_format": _encode_output(request.output),
         "modalities": list(request.modalities) or None,
         "audio": _encode_audio(request.audio),
