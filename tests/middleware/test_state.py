@@ -358,6 +358,36 @@ async def test_an_answer_that_nobody_wants_kept_passes_as_it_is(how: dict[str, A
     assert await on.states.read(ADA, ["resp_up"]) == {}
 
 
+@pytest.mark.parametrize("store", [None, True, False, "absent"])
+@pytest.mark.parametrize("upstream", ["native", "chat"])
+async def test_who_keeps_an_answer(store: Any, upstream: str) -> None:
+    """What the client says of `store` goes to an upstream of its own format as it said it: that one keeps a copy of
+    its own, which is what items without their ciphertext are looked up in. The client is served from ours all the
+    same. Where another format is spoken the gateway alone keeps it, so nothing is lost and nothing is said."""
+    said_it = {} if store == "absent" else {"store": store}
+    reply = orjson.dumps(native()) if upstream == "native" else answer("One.")
+    on = world(buffered(reply), channels=[NATIVE if upstream == "native" else CHAT])
+    exchanged = await on.ask("a", **said_it)
+    assert exchanged.status == 200
+    response_id = exchanged.json()["id"]
+    kept = await on.kept(response_id)
+    assert (kept is not None) is (store is not False)
+    assert response_id.startswith("resp_oa") is (store is not False)
+    sent = {name: value for name, value in on.sent().items() if name == "store"}
+    assert sent == (said_it if upstream == "native" else {})
+    assert "x-oneapi-dropped" not in exchanged.headers
+
+
+async def test_store_is_lost_where_nobody_keeps_anything() -> None:
+    on = world(buffered(answer("One.")), buffered(answer("Two.")))
+    on.options = StateOptions.of(Settings(response_state_allowlist="user:2")) or on.options
+    on.app = on.build()
+    assert (await on.ask("a", store=True)).headers["x-oneapi-dropped"] == "store"
+    on.options = StateOptions(shadow=True)
+    on.app = on.build()
+    assert (await on.ask("a", store=True)).headers["x-oneapi-dropped"] == "store"
+
+
 async def test_what_is_not_kept_may_continue_what_is() -> None:
     on = world(buffered(answer("One.")), buffered(answer("Two.")))
     first = await on.ok("a")

@@ -55,6 +55,8 @@ class Call:
     """Whether the client wants a refusal rather than anything left out or said by other means."""
     wish: ReasoningWish | None = None
     """What the client wants of the model's reasoning, beside what the body says in its format's own words."""
+    kept: bool = False
+    """Whether the gateway itself keeps the answer: an upstream of another format need not be told to."""
 
     def with_body(self, body: JsonObject) -> Call:
         """This call with another body; the original bytes no longer apply."""

@@ -209,9 +209,14 @@ class StateMiddleware:
             return not self._options.allowed
         return self._options.admits_answer(principal, attempt.channel_id, attempt.channel_uuid)
 
+    @property
+    def shadows(self) -> bool:
+        """Whether what is kept is only looked at by the operator."""
+        return self._options.shadow
+
     def mint(self) -> str | None:
         """An id for an answer; in the shadow it keeps the one it has."""
-        return None if self._options.shadow else new_ids(RESPONSE, 1)[0]
+        return None if self.shadows else new_ids(RESPONSE, 1)[0]
 
     async def store(
         self,
@@ -303,9 +308,13 @@ class _Turn:
         try:
             history = await stage.load(self._owner, asked, holder)
             own, history = await stage.resolve(self._owner, asked, own, history)
-            scope = self._scope
+            scope, whole = self._scope, self._call
             if asked.remembers:
-                scope = CALL.put(scope, await stage.expand(self._call, history, own))
+                whole = await stage.expand(whole, history, own)
+            if asked.keep and not stage.shadows:
+                whole = replace(whole, kept=True)
+            if whole is not self._call:
+                scope = CALL.put(scope, whole)
             if history.channel_id is not None:
                 scope = ORIGIN.put(scope, history.channel_id)
             if asked.keep:

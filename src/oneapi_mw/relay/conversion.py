@@ -114,6 +114,8 @@ def outgoing_call(
     else:
         carrier = None if carriers is None else carriers(route)
         request = apply_wish(get_format(call.format).decode_request(call), call.wish)
+        if call.kept:
+            request = replace(request, state=replace(request.state, store=None))
         if carrier is not None:
             request = carrier.open_request(request)
         target = _target(route, recovery)
