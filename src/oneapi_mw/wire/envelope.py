@@ -44,8 +44,8 @@ MAX_ENVELOPES = 64
 MAX_TEXT_CHARS = 64 * 1024
 """Of text carried whole; of a longer one only the digest travels."""
 
-GEMINI = "google-gemini-v1"
-_WORDS = {"anthropic-claude-v1": "anthropic", "openai-responses-v1": "responses", GEMINI: "gemini"}
+GEMINI, OPENAI = "google-gemini-v1", "openai-responses-v1"
+_WORDS = {"anthropic-claude-v1": "anthropic", OPENAI: "responses", GEMINI: "gemini"}
 """What stands in front of the content, for people who read logs."""
 _PROVENANCE = "provenance"
 _NONCE_BYTES = 12
@@ -142,7 +142,8 @@ class Envelopes:
             model: upstream name.
             channel: any id of the account that made it.
             text: what is signed by it, or belongs to it.
-            carried: whether the client carries that text itself, letter by letter: then its digest is enough.
+            carried: whether the client carries that text itself, letter by letter: then its digest is enough, unless
+                more than the letters counts.
             shown: whether the client sees the text.
         """
         payload: dict[str, Any] = {
@@ -179,7 +180,8 @@ class Envelopes:
             return False
         if carried or len(said) > MAX_TEXT_CHARS:
             payload["h"] = _digest(said)
-            return False
+            if len(said) > MAX_TEXT_CHARS or texts == _carried_texts(payload["w"], said):
+                return False
         payload["t"] = [[part.text, part.summary] for part in texts]
         return True
 
@@ -281,6 +283,11 @@ def _opaque_of(block: Block) -> ReasoningOpaque | None:
     return None
 
 
+def _carried_texts(vendor: str, text: str) -> tuple[ReasoningText, ...]:
+    """What a client that knows one text a block carries of a block's texts."""
+    return (ReasoningText(text, summary=vendor == OPENAI),)
+
+
 class _Opener:
     """Opens the envelopes of one request, from its end."""
 
@@ -318,7 +325,9 @@ class _Opener:
         self._count(opened)
         if opened is None or opened.opaque is None:
             return replace(block, opaque=None) if block.text else None
-        texts = block.texts if opened.texts is None or opened.texts == block.texts else opened.texts
+        texts = block.texts if opened.texts is None else opened.texts
+        if opened.texts is None and opened.digest is not None:
+            texts = _carried_texts(opened.opaque.vendor, block.text)
         return replace(block, texts=texts, opaque=opened.opaque)
 
     def _unpack(self, data: str) -> Opened | None:

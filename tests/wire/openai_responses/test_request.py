@@ -308,7 +308,7 @@ def test_example_e7_comes_back_as_it_was() -> None:
 
 def test_example_e7_from_another_format() -> None:
     opaque = ReasoningOpaque("gAAAA", VENDOR, "encrypted", "rs_1")
-    blocks = (Reasoning((ReasoningText("Add."),), opaque), Text("4"))
+    blocks = (Reasoning((ReasoningText("Add.", summary=True),), opaque), Text("4"))
     hi = Turn("user", (Text("Hi"),))
     ask = ReasoningAsk(True, "high", display="summarized")
     body = written(asked(hi, Turn("assistant", blocks), hi, reasoning=ask))
@@ -558,7 +558,7 @@ def test_a_limit_of_zero_warms_the_cache() -> None:
     assert "max_output_tokens" not in body
 
 
-def test_cv_05_and_06_sampling_of_models_that_reason() -> None:
+def test_cv_05_cv_06_sampling_of_models_that_reason() -> None:
     rules = ModelRules(
         family="openai", thinking="effort", efforts=("none", "low"), default_effort="low", sampling="at_effort_none"
     )
@@ -706,7 +706,7 @@ def test_cv_52_reasoning_of_another_vendor_is_left_out() -> None:
     blocks = (
         Reasoning((ReasoningText("a"),), foreign),
         Reasoning((ReasoningText("b"),)),
-        Reasoning((ReasoningText("c"),), own),
+        Reasoning((ReasoningText("c", summary=True),), own),
         Text("said"),
     )
     found = items(*blocks)

@@ -414,11 +414,11 @@ def _numbered(blocks: Sequence[Block], *, own: bool) -> Iterator[tuple[object, B
 
 
 def _reasoning_item(block: Reasoning, *, own: bool) -> JsonObject:
-    """Text that went through another format has come back as one kind: it was a summary when it left."""
+    """One with a ciphertext is as it was when it left, or the ciphertext means nothing."""
     opaque = block.opaque
     item_id = (opaque.id if opaque is not None else None) or block.item_id
-    summary = [part.text for part in block.texts if part.summary or not own]
-    raw = [part.text for part in block.texts if own and not part.summary]
+    summary = [part.text for part in block.texts if part.summary]
+    raw = [part.text for part in block.texts if not part.summary]
     item: JsonObject = {"type": "reasoning"}
     if item_id is not None:
         item["id"] = item_id
