@@ -23,7 +23,7 @@ LOW_TO_MAX = ("low", "medium", "high", "xhigh", "max")
 REFUSABLE = {
     *("temperature", "top_p", "top_k", "frequency_penalty", "presence_penalty", "logit_bias", "logprobs", "seed"),
     *("stop", "reasoning_effort", "verbosity", "parallel", "strict", "n", "tools", "tool_choice", "output_format"),
-    *("system", "name", "images", "modalities", "prediction", "metadata"),
+    *("system", "name", "images", "modalities", "prediction", "metadata", "other_tools"),
 }
 
 

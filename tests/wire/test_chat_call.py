@@ -332,6 +332,116 @@ def test_a_limit_that_may_be_taken_stays(target: Target) -> None:
     assert FORMAT.prepare_upstream(raw_call(raw), target=target, include_usage=False).body == raw
 
 
+OLD_ALONE = Target("m", provider="mistral")
+"""A host that knows `max_tokens` and nothing newer."""
+
+
+@pytest.mark.parametrize(
+    ("raw", "expected"),
+    [
+        (
+            b'{"model": "m", "max_completion_tokens" : 5, "messages": [{"role":"user","content":"x"}], "y": 1e2}',
+            b'{"model": "m", "max_tokens" : 5, "messages": [{"role":"user","content":"x"}], "y": 1e2}',
+        ),
+        (
+            b'{"model":"m","max_tokens":7,"max_completion_tokens":5,"messages":[{"role":"user","content":"x"}]}',
+            b'{"model":"m","max_tokens":5,"messages":[{"role":"user","content":"x"}]}',
+        ),
+        (
+            b'{"model": "m", "max_tokens": 7, "messages": [{"role":"user","content":"x"}]}',
+            b'{"model": "m", "max_tokens": 7, "messages": [{"role":"user","content":"x"}]}',
+        ),
+        (
+            b'{"model": "m", "max_completion_tokens": null, "messages": [{"role":"user","content":"x"}]}',
+            b'{"model": "m", "max_completion_tokens": null, "messages": [{"role":"user","content":"x"}]}',
+        ),
+        (
+            b'{"model":"m","max_tokens":7,"max_completion_tokens":0,"messages":[{"role":"user","content":"x"}]}',
+            b'{"model":"m","max_tokens":7,"messages":[{"role":"user","content":"x"}]}',
+        ),
+        (
+            b'{"model":"m","max_completion_tokens":0,"messages":[{"role":"user","content":"x"}]}',
+            b'{"model":"m","max_tokens":0,"messages":[{"role":"user","content":"x"}]}',
+        ),
+    ],
+    ids=["in place", "both", "its own", "null", "zero means none", "zero alone"],
+)
+def test_cv_03_a_limit_the_host_does_not_know_gets_its_old_name(raw: bytes, expected: bytes) -> None:
+    outgoing = FORMAT.prepare_upstream(raw_call(raw), target=OLD_ALONE, include_usage=False)
+    assert outgoing.body == expected
+    assert not outgoing.dropped
+
+
+@pytest.mark.parametrize(
+    "target",
+    [Target("m"), replace(OLD_ALONE, options=ConversionOptions(strict_passthrough=True))],
+    ids=["unknown", "operator's wish"],
+)
+def test_a_newer_limit_that_may_be_taken_stays(target: Target) -> None:
+    raw = b'{"model": "m", "max_completion_tokens": 5, "messages": [{"role":"user","content":"x"}]}'
+    assert FORMAT.prepare_upstream(raw_call(raw), target=target, include_usage=False).body == raw
+
+
+@pytest.mark.parametrize(
+    ("effort", "sent"),
+    [({"effort": "low"}, "low"), ({"effort": "low", "summary": "auto"}, "low"), ("low", "low"), ({"x": 1}, {"x": 1})],
+    ids=str,
+)
+def test_cv_08_an_effort_in_an_object_becomes_its_word(effort: Any, sent: Any) -> None:
+    """Where Responses has an object chat has a word, which is all any host takes."""
+    asked = call(reasoning_effort=effort)
+    for provider in ("moonshot", "openai", "openai-compatible"):
+        outgoing = FORMAT.prepare_upstream(asked, target=Target("m", provider=provider), include_usage=False)
+        assert orjson.loads(outgoing.body)["reasoning_effort"] == sent
+    kept = Target("m", options=ConversionOptions(strict_passthrough=True))
+    assert FORMAT.prepare_upstream(asked, target=kept, include_usage=False).body == asked.raw
+
+
+DEEPSEEK = Target("deepseek-chat", rules_of("deepseek-chat"), provider="deepseek")
+FUNCTION = {"type": "function", "function": {"name": "f"}}
+SEARCH = {"type": "web_search"}
+CUSTOM = {"type": "custom", "custom": {"name": "patch"}}
+NAMED: Any = {"type": "function", "function": {"name": "f"}}
+
+
+@pytest.mark.parametrize(
+    ("tools", "choice", "sent_tools", "sent_choice", "dropped"),
+    [
+        ([FUNCTION, SEARCH], "auto", [FUNCTION], "auto", ("tools[1]",)),
+        ([SEARCH, FUNCTION, CUSTOM], NAMED, [FUNCTION], NAMED, ("tools[0]", "tools[2]")),
+        ([FUNCTION, SEARCH], {"type": "web_search"}, [FUNCTION], None, ("tools[1]", "tool_choice")),
+        ([FUNCTION, CUSTOM], CUSTOM, [FUNCTION], None, ("tools[1]", "tool_choice")),
+        ([SEARCH], "required", None, None, ("tools[0]", "tool_choice")),
+        ([SEARCH], None, None, None, ("tools[0]",)),
+    ],
+)
+def test_cv_21_hosts_of_functions_alone_get_no_other_tools(
+    tools: Any, choice: Any, sent_tools: Any, sent_choice: Any, dropped: tuple[str, ...]
+) -> None:
+    """Nor a choice that names one of those."""
+    asked = call(tools=tools, tool_choice=choice)
+    outgoing = FORMAT.prepare_upstream(asked, target=DEEPSEEK, include_usage=False)
+    body = orjson.loads(outgoing.body)
+    assert (body.get("tools"), body.get("tool_choice")) == (sent_tools, sent_choice)
+    assert outgoing.dropped == dropped
+
+
+@pytest.mark.parametrize(
+    ("target", "tools"),
+    [
+        (DEEPSEEK, [FUNCTION]),
+        (DEEPSEEK, "odd"),
+        (Target("m"), [SEARCH]),
+        (replace(DEEPSEEK, options=ConversionOptions(strict_passthrough=True)), [SEARCH]),
+    ],
+    ids=["functions", "no list", "unknown", "operator's wish"],
+)
+def test_tools_that_may_be_taken_stay(target: Target, tools: Any) -> None:
+    asked = call(model=target.model, tools=tools)
+    outgoing = FORMAT.prepare_upstream(asked, target=target, include_usage=False)
+    assert (outgoing.body, outgoing.dropped) == (asked.raw, ())
+
+
 def test_a_renamed_limit_goes_with_other_edits() -> None:
     raw = b'{"model": "m", "stream": true, "max_tokens": 5, "messages": [{"role":"user","content":"x"}], "y": 1e2}'
     target = replace(REFUSING, model="up")

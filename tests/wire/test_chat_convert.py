@@ -530,7 +530,7 @@ def test_examples_of_gemini(request_: Request, target: Target, expected: Json) -
         (at("groq"), "max_completion_tokens"),
     ],
 )
-def test_cv_02_and_03_the_limit_has_the_name_the_target_knows(target: Target, field: str) -> None:
+def test_cv_02_cv_03_the_limit_has_the_name_the_target_knows(target: Target, field: str) -> None:
     found = body(asked(max_output=9), target)
     assert {name: found[name] for name in ("max_tokens", "max_completion_tokens") if name in found} == {field: 9}
 
@@ -588,9 +588,7 @@ def test_settings_at_their_defaults_say_nothing() -> None:
         ("gpt-4o", None, ()),
     ],
 )
-def test_cv_05_and_06_temperature_and_the_effort_in_force(
-    model: str, effort: str | None, lost: tuple[str, ...]
-) -> None:
+def test_cv_05_cv_06_temperature_and_the_effort_in_force(model: str, effort: str | None, lost: tuple[str, ...]) -> None:
     ask = None if effort is None else ReasoningAsk(effort != "none", effort)
     request = asked(sampling=Sampling(0.5), reasoning=ask)
     assert dropped(request, openai(model)) == lost

@@ -37,6 +37,7 @@ _DEEPSEEK = replace(
     structured="json",
     structured_with_tools=False,
     max_output=8192,
+    refuses=frozenset({"other_tools"}),
 )
 _DEEPSEEK_R1 = replace(_always(_DEEPSEEK), sampling="fixed", forced_tool="no", max_output=65_536, think_tags="leading")
 _DEEPSEEK_HYBRID = replace(

@@ -55,7 +55,7 @@ class ModelRules:
     refuses: frozenset[str] = frozenset()
     """Canonical names that end in a 400: `temperature`, `top_p`, `top_k`, `frequency_penalty`, `presence_penalty`,
     `logit_bias`, `logprobs`, `stop`, `reasoning_effort`, `verbosity`, `parallel`, `strict`, `n`, `tools`,
-    `tool_choice`, `output_format`, `system`, `name`, `images`."""
+    `tool_choice`, `other_tools` (than functions), `output_format`, `system`, `name`, `images`."""
     sampling: Literal["free", "one_of", "fixed", "at_effort_none"] = "free"
     """`one_of`: temperature or top_p, not both; `fixed`: only the defaults; `at_effort_none`: free when the effective
     effort is none, else fixed."""

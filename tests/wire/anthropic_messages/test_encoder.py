@@ -230,7 +230,7 @@ def test_ciphertext_of_another_vendor_is_a_signed_thinking_block() -> None:
     ]
 
 
-def test_cv_36_and_37_reasoning_after_text_opens_a_new_block() -> None:
+def test_cv_36_cv_37_reasoning_after_text_opens_a_new_block() -> None:
     source = [
         STARTED,
         BlockStarted(0, 0, "reasoning"),

@@ -262,7 +262,7 @@ def test_e2_from_chat() -> None:
     assert encoded.dropped == ("turns[0].detail",)
 
 
-def test_e3_from_chat_and_cv_22_parallel_false() -> None:
+def test_cv_22_e3_from_chat_and_parallel_false() -> None:
     function = {"name": "get_weather", "description": "Now", "parameters": WEATHER}
     source = {
         "messages": [{"role": "user", "content": "Oslo?"}],
@@ -682,7 +682,7 @@ def test_cv_50_signed_blocks_go_back_even_when_they_are_empty() -> None:
 
 
 @pytest.mark.parametrize("block", [UNSIGNED, FOREIGN, SEALED])
-def test_cv_51_52_57_only_its_own_signed_reasoning_reaches_claude(block: Reasoning) -> None:
+def test_cv_51_cv_52_cv_57_only_its_own_signed_reasoning_reaches_claude(block: Reasoning) -> None:
     assert kinds_of(history(block)) == ["text"]
     native = history(block, format="anthropic_messages")
     assert kinds_of(native) == ["text"]
@@ -731,7 +731,7 @@ def test_cv_54_a_tool_loop_that_began_without_thinking() -> None:
 # Thinking asked for.
 
 
-def test_cv_64_and_65_thinking_by_model() -> None:
+def test_cv_64_cv_65_thinking_by_model() -> None:
     ask = request(reasoning=ReasoningAsk(True, "high"))
     manual = body_of(ask, SONNET_45)
     assert manual["thinking"] == {"type": "enabled", "budget_tokens": 4096}
@@ -1153,7 +1153,7 @@ def test_bedrock_has_shorter_names_and_ids() -> None:
     assert body_of(made)["tools"][0]["name"] == name
 
 
-def test_cv_24_and_25_schemas() -> None:
+def test_cv_24_cv_25_schemas() -> None:
     schema = {
         "properties": {"a": {"$ref": "#/$defs/x"}},
         "$defs": {"x": {"minLength": 2}},

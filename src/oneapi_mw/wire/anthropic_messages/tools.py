@@ -373,6 +373,9 @@ class ToolsWriter:
         choice = self._request.tool_choice
         if choice is None or not out.tools:
             return
+        if not self._native and self._names_dropped(choice, out):
+            self._losses.drop("tool_choice")
+            return
         name = self._chosen(choice, out)
         body: JsonObject | None = None
         if choice.mode is not None:
@@ -386,6 +389,16 @@ class ToolsWriter:
         elif choice.parallel is True and self._native and body is not None and body["type"] != "none":
             body["disable_parallel_tool_use"] = False
         out.choice = body
+
+    def _names_dropped(self, choice: ToolChoice, out: Declared) -> bool:
+        """Whether the one tool that must be called is a hosted one that was left out."""
+        if not (self._target.options.drop_hosted_tools and _is_named(choice)):
+            return False
+        ((kind, _),) = choice.only
+        hosted = [
+            tool for tool in self._request.tools if isinstance(tool, HostedTool) and kind in (tool.kind, tool.type)
+        ]
+        return bool(hosted) and not any(body.get("type", "").startswith(hosted[0].kind) for body in out.tools)
 
     def _chosen(self, choice: ToolChoice, out: Declared) -> str | None:
         """The name of the one tool that must be called, as it is declared."""

@@ -301,6 +301,9 @@ class ToolsWriter:
         word = _WORDS[mode]
         names = [self._names[name] for kind, name in choice.only if kind in ("function", "custom")]
         if len(names) < len(choice.only):
+            if self._target.options.drop_hosted_tools and not self._native:
+                self._losses.drop("tool_choice")  # with the tool that it names
+                return None
             raise refused(self._request, "tool_choice", "A choice of hosted tools")
         if not self._native and not {known["name"] for known in self._declarations}.issuperset(names):
             raise refused(self._request, "tool_choice", "A tool that was not declared")

@@ -62,7 +62,8 @@ class ChatCompletions(WireFormat):
         return answer_bytes(body)
 
     def prepare_upstream(self, call: Call, *, target: Target, include_usage: bool) -> Outgoing:
-        return Outgoing(calls.prepare_upstream(call, target=target, include_usage=include_usage))
+        call, dropped = calls.with_functions_alone(call, target)
+        return Outgoing(calls.prepare_upstream(call, target=target, include_usage=include_usage), (), dropped)
 
     def restore_model(self, answer: Answer, model: str) -> Answer:
         if answer.body.get("model") == model or "model" not in answer.body:

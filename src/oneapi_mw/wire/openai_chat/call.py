@@ -182,21 +182,23 @@ def _length(value: object) -> int:
 
 
 _OLD_LIMIT, _NEW_LIMIT = "max_tokens", "max_completion_tokens"
-_OLD_LIMIT_KEY = re.compile(rb'"max_tokens"(?=[ \t\r\n]*+:)')
+_LIMIT_KEYS = {name: re.compile(rb'"%s"(?=[ \t\r\n]*+:)' % name.encode()) for name in (_OLD_LIMIT, _NEW_LIMIT)}
 _NAMED_MODEL = re.compile(rb'"model"[ \t\r\n]*+:[ \t\r\n]*+"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
 
 
 def prepare_upstream(call: Call, *, target: Target, include_usage: bool) -> bytes:
     """The body for an upstream of this format: the client's own bytes wherever nothing must change.
 
-    A limit under the name that the model is certain to refuse gets the other one, as it says the same.
+    A limit under the name that is certain to be refused gets the other one, and an effort that is wrapped in an object
+    becomes the word in it, as they say the same.
 
     Bytes in which a key the gateway reads might be repeated are written anew, so that the upstream sees what was
     authorised.
     """
     body, raw = call.body, call.raw
-    if _refuses_old_limit(target) and body.get(_OLD_LIMIT) is not None:
-        body, raw = _with_new_limit(body, raw)
+    if not target.options.strict_passthrough:
+        body, raw = _with_accepted_limit(body, raw, target)
+        body, raw = _with_plain_effort(body, raw)
     changed: JsonObject = {}
     if body.get("model") != target.model:
         changed["model"] = target.model
@@ -212,24 +214,55 @@ def prepare_upstream(call: Call, *, target: Target, include_usage: bool) -> byte
     return written if raw is None or written == raw or may_repeat(raw, _KEYS) else raw
 
 
-def _refuses_old_limit(target: Target) -> bool:
-    """Whether the model is certain to, and its host does not know the old name alone."""
-    if target.rules.output_limit != _NEW_LIMIT or target.options.strict_passthrough:
-        return False
-    return host_of(target).limit != _OLD_LIMIT
-
-
-def _with_new_limit(body: JsonObject, raw: bytes | None) -> tuple[JsonObject, bytes | None]:
-    """Body and bytes with the limit under its new name; no bytes where that takes writing them anew."""
-    both = body.get(_NEW_LIMIT) is not None
+def _with_accepted_limit(body: JsonObject, raw: bytes | None, target: Target) -> tuple[JsonObject, bytes | None]:
+    """Body and bytes with the limit under the one name that model or host know; no bytes where that takes writing
+    them anew."""
+    accepted = host_of(target).limit or (_NEW_LIMIT if target.rules.output_limit == _NEW_LIMIT else "")
+    refused = {_OLD_LIMIT: _NEW_LIMIT, _NEW_LIMIT: _OLD_LIMIT}.get(accepted)
+    if refused is None or body.get(refused) is None or (accepted == _NEW_LIMIT != target.rules.output_limit):
+        return body, raw
+    # of two the newer counts, unless it is a zero, which means none
+    said = _NEW_LIMIT if body.get(_NEW_LIMIT) or body.get(_OLD_LIMIT) is None else _OLD_LIMIT
     renamed = {
-        _NEW_LIMIT if name == _OLD_LIMIT else name: value
+        accepted if name == said else name: value
         for name, value in body.items()
-        if not (both and name == _OLD_LIMIT) and not (name == _NEW_LIMIT and not both)
+        if name == said or name not in (_OLD_LIMIT, _NEW_LIMIT)
     }
-    if raw is None or _NEW_LIMIT in body or may_repeat(raw, _KEYS):
+    if raw is None or accepted in body or may_repeat(raw, _KEYS):
         return renamed, None
-    return renamed, _OLD_LIMIT_KEY.sub(b'"%s"' % _NEW_LIMIT.encode(), raw, count=1)
+    return renamed, _LIMIT_KEYS[refused].sub(b'"%s"' % accepted.encode(), raw, count=1)
+
+
+def _with_plain_effort(body: JsonObject, raw: bytes | None) -> tuple[JsonObject, bytes | None]:
+    effort = body.get("reasoning_effort")
+    if type(effort) is not dict or not isinstance(effort.get("effort"), str):
+        return body, raw
+    return {**body, "reasoning_effort": effort["effort"]}, None
+
+
+def with_functions_alone(call: Call, target: Target) -> tuple[Call, tuple[str, ...]]:
+    """`call` without tools that are no functions where they are certain to be refused, and without a choice of one.
+    The second names what is lost."""
+    tools = call.body.get("tools")
+    if "other_tools" not in target.rules.refuses or target.options.strict_passthrough or not isinstance(tools, list):
+        return call, ()
+    others = [place for place, tool in enumerate(tools) if not _is_function(tool)]
+    if not others:
+        return call, ()
+    lost = [f"tools[{place}]" for place in others]
+    kept = [tool for tool in tools if _is_function(tool)]
+    body = {name: value for name, value in call.body.items() if name != "tools" or kept}
+    if kept:
+        body["tools"] = kept
+    choice = body.get("tool_choice")
+    if choice is not None and (not kept or (isinstance(choice, dict) and not _is_function(choice))):
+        del body["tool_choice"]
+        lost.append("tool_choice")
+    return call.with_body(body), tuple(lost)
+
+
+def _is_function(tool: object) -> bool:
+    return isinstance(tool, dict) and tool.get("type", "function") == "function"
 
 
 def _edited(raw: bytes, body: JsonObject, changed: JsonObject) -> bytes | None:

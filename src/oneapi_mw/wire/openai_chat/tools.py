@@ -241,6 +241,10 @@ class Declared:
         return {name: value for name, value in members.items() if value is not None}
 
 
+_OWN_KINDS = ("function", "custom")
+"""Tools of the client, which every host of this format knows in some way."""
+
+
 class ToolsWriter:
     """Declares the tools of one request."""
 
@@ -391,6 +395,9 @@ class ToolsWriter:
                 self._out.parallel = False
         if choice.mode is None:
             return
+        if self._target.options.drop_hosted_tools and any(kind not in _OWN_KINDS for kind, _ in choice.only):
+            self._losses.drop("tool_choice")  # with the tool that it names
+            return
         only = [self._chosen(kind, name) for kind, name in choice.only]
         if "tool_choice" in refuses:
             self._losses.drop("tool_choice")
@@ -412,7 +419,7 @@ class ToolsWriter:
 
     def _chosen(self, kind: str, name: str) -> str:
         """The name here of a tool the choice names. Raises `InvalidRequest` when there is none."""
-        if kind not in ("function", "custom"):
+        if kind not in _OWN_KINDS:
             raise refused(self._request, "tool_choice", f"the choice of a hosted tool ({kind})")
         known = {_name(tool) for tool in self._out.tools}
         spaces = (
