@@ -70,7 +70,7 @@ def report(prompt: int, completion: int, total: int | None = None, **more: Any) 
         (report(10, 5, prompt_tokens_details={"cached_tokens": "9"}, cached_tokens=2), Usage(10, 5, cache_read=2)),
     ],
 )  # fmt: skip
-def test_decoded(usage: dict[str, Any], expected: Usage) -> None:
+def test_cv_43_decoded(usage: dict[str, Any], expected: Usage) -> None:
     assert decode_usage(usage) == expected
 
 

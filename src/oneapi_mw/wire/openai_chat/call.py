@@ -21,7 +21,7 @@ from oneapi_mw.tokens.estimate import (
 from oneapi_mw.types import JsonObject
 from oneapi_mw.wire.body import check_model, may_repeat, parse_object
 from oneapi_mw.wire.openai_chat.content import CODE
-from oneapi_mw.wire.openai_chat.hosts import host_of
+from oneapi_mw.wire.openai_chat.hosts import host_of, must_stream
 from oneapi_mw.wire.target import Target
 
 MAX_OUTPUT = (2**31 - 1) // 2
@@ -199,6 +199,8 @@ def prepare_upstream(call: Call, *, target: Target, include_usage: bool) -> byte
     if not target.options.strict_passthrough:
         body, raw = _with_accepted_limit(body, raw, target)
         body, raw = _with_plain_effort(body, raw)
+        if not call.stream and must_stream(body, target):
+            body, raw = {**body, "stream": True, "stream_options": {"include_usage": True}}, None
     changed: JsonObject = {}
     if body.get("model") != target.model:
         changed["model"] = target.model

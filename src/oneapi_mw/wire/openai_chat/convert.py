@@ -17,7 +17,7 @@ from oneapi_mw.wire.extras import merged
 from oneapi_mw.wire.names import OPENAI_NAMES, NameMap, tool_names
 from oneapi_mw.wire.openai_chat.content import extras_of
 from oneapi_mw.wire.openai_chat.history import MessagesWriter
-from oneapi_mw.wire.openai_chat.hosts import Host, host_of
+from oneapi_mw.wire.openai_chat.hosts import Host, host_of, must_stream
 from oneapi_mw.wire.openai_chat.losses import Losses, refuse_settings, settings_lost
 from oneapi_mw.wire.openai_chat.tools import ToolsWriter, is_forced
 from oneapi_mw.wire.restore import restoration_of_tools
@@ -105,7 +105,7 @@ class _Converter:
             "prediction": request.prediction,
             **self._identity(),
             **self._of_openai(marks=host.openai and writer.marks > 0),
-            **self._stream(),
+            **self._stream(on=request.stream.on or must_stream(body, self._target)),
         }
         body.update((name, value) for name, value in values.items() if value is not None)
         self._remove_refused(body)
@@ -322,9 +322,9 @@ class _Converter:
             "service_tier": tier,
         }
 
-    def _stream(self) -> JsonObject:
+    def _stream(self, *, on: bool) -> JsonObject:
         stream = self._request.stream
-        if not stream.on:
+        if not on:
             return {}
         fields: JsonObject = {"stream": True}
         if self._host.usage_in_streams:

@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal
+from typing import Any, Literal
 
 from oneapi_mw.wire.ids import mistral_id, openai_id
+from oneapi_mw.wire.switches import switched_off
 from oneapi_mw.wire.target import Target
 
 _OLD_ID_LIMIT = 40
@@ -46,6 +47,8 @@ class Host:
     images_out: bool = False
     search: bool = False
     """Whether `web_search_options` work with every model."""
+    thinks_in_streams: bool = False
+    """Whether it refuses to answer in one piece where a model that thinks only in streams is to think."""
     call_id: Callable[[str], str] = openai_id
     """A call's id as it takes it."""
 
@@ -53,9 +56,10 @@ class Host:
 _OPENAI = Host(openai=True, limit="max_completion_tokens", files=True)
 _COMPATIBLE = Host(samplers=_SAMPLERS, video=True, images_out=True)
 _UNKNOWN = Host()
+_DASHSCOPE = Host(samplers=_SAMPLERS - {"min_p"}, limit="max_tokens", video=True, thinks_in_streams=True)
 _HOSTS: Mapping[str, Host] = {
-    "ali": Host(samplers=_SAMPLERS - {"min_p"}, limit="max_tokens", video=True),
-    "alibailian": Host(samplers=_SAMPLERS - {"min_p"}, limit="max_tokens", video=True),
+    "ali": _DASHSCOPE,
+    "alibailian": _DASHSCOPE,
     "azure": Host(limit="max_completion_tokens", files=True),
     "baichuan": Host(samplers=frozenset({"top_k"}), limit="max_tokens", usage_in_streams=False),
     "cerebras": Host(
@@ -97,6 +101,11 @@ _HOSTS: Mapping[str, Host] = {
     "xai": Host(limit="max_completion_tokens"),
     "zhipu": Host(limit="max_tokens", video=True),
 }  # fmt: skip
+
+
+def must_stream(body: Mapping[str, Any], target: Target) -> bool:
+    """Whether this body would be refused unless it asks for a stream; its answer is folded for who did not."""
+    return not target.rules.thinks_buffered and host_of(target).thinks_in_streams and not switched_off(body)
 
 
 def host_of(target: Target) -> Host:
