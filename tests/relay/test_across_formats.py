@@ -23,6 +23,7 @@ from tests.relay.stack import (
 from tests.relay.test_losses import CHAT, GEMINI, HI, MESSAGES, RESPONSES, SAYS, ask, to
 from tests.support.harness import call
 
+SUM = {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"], "additionalProperties": False}
 TOOL = {"type": "function", "function": {"name": "f", "parameters": {"type": "object", "properties": {}}}}
 
 
@@ -145,7 +146,112 @@ async def test_cv_26_tools_and_effort_go_out_as_responses(model: str, more: dict
     assert upstream.requests[0].url == f"https://api.openai.com{path}"
 
 
+async def test_cv_17_results_of_one_turn_are_one_turn_again() -> None:
+    made = [{"id": f"c{n}", "type": "function", "function": {"name": "f", "arguments": "{}"}} for n in (1, 2, 3)]
+    said = [{"role": "tool", "tool_call_id": f"c{n}", "content": str(n)} for n in (1, 3, 2)]
+    history = [*HI[CHAT]["messages"], {"role": "assistant", "tool_calls": made}, *said]
+    _, upstream = await ask(CHAT, to(14, "claude-sonnet-4-5"), messages=history, tools=[TOOL])
+    *_, asked, results = upstream.requests[0].body["messages"]
+    assert [block["id"] for block in asked["content"]] == ["c1", "c2", "c3"]
+    assert results["role"] == "user"
+    assert sorted(block["tool_use_id"] for block in results["content"]) == ["c1", "c2", "c3"]
+    assert {block["tool_use_id"]: block["content"] for block in results["content"]} == {"c1": "1", "c2": "2", "c3": "3"}
+
+    _, upstream = await ask(CHAT, to(24, "gemini-3-pro"), messages=history, tools=[TOOL])
+    *_, asked, results = upstream.requests[0].body["contents"]
+    assert [part["functionCall"]["id"] for part in asked["parts"]] == ["c1", "c2", "c3"]
+    assert sorted(part["functionResponse"]["id"] for part in results["parts"]) == ["c1", "c2", "c3"]
+
+
+@pytest.mark.parametrize(
+    ("path", "type", "model"),
+    [(CHAT, 14, "claude-sonnet-4-5"), (CHAT, 24, "gemini-3-pro"), (MESSAGES, 50, "gpt-4o"), (RESPONSES, 50, "gpt-4o")],
+)
+async def test_cv_27_one_forced_tool_is_no_form_of_the_answer(path: str, type: int, model: str) -> None:
+    tools: dict[str, Any] = {
+        CHAT: {"type": "function", "function": {"name": "f", "parameters": SUM, "strict": True}},
+        RESPONSES: {"type": "function", "name": "f", "parameters": SUM, "strict": True},
+        MESSAGES: {"name": "f", "input_schema": SUM, "strict": True},
+    }
+    choices: dict[str, Any] = {
+        CHAT: {"type": "function", "function": {"name": "f"}},
+        RESPONSES: {"type": "function", "name": "f"},
+        MESSAGES: {"type": "tool", "name": "f"},
+    }
+    _, upstream = await ask(path, to(type, model), tools=[tools[path]], tool_choice=choices[path])
+    body = upstream.requests[0].body
+    assert len(body["tools"]) == 1
+    assert not {"response_format", "output_config", "output_format"} & set(body)
+    assert "responseMimeType" not in body.get("generationConfig", {})
+    assert body.get("tool_choice") or body["toolConfig"]["functionCallingConfig"]["mode"] == "ANY"
+
+
+# Structured output where the model has none: the input of a tool is the answer.
+
+FORM = {"response_format": {"type": "json_schema", "json_schema": {"name": "sum", "schema": SUM}}}
+EMULATING = to(14, "claude-sonnet-4")
+
+
+def claude(*content: dict[str, Any], stop: str) -> Reply:
+    return Reply([orjson.dumps({**SAYS[14], "content": list(content), "stop_reason": stop})])
+
+
+async def emulated(reply: Reply, **more: Any) -> bytes:
+    app = gateway(ScriptedUpstream(reply), WatchedLedger(), channels=[EMULATING])
+    return (await call(app, "POST", CHAT, json={**HI[CHAT], **FORM, **more}, headers=HEADERS)).body
+
+
+USED: dict[str, Any] = {"type": "tool_use", "id": "t", "name": "json_tool_call", "input": {"n": 4}}
+
+
+async def test_cv_77_the_answer_is_text_that_ends_in_stop() -> None:
+    (choice,) = orjson.loads(await emulated(claude(USED, stop="tool_use")))["choices"]
+    assert (choice["message"]["content"], choice["finish_reason"]) == ('{"n":4}', "stop")
+    assert "tool_calls" not in choice["message"]
+
+
+async def test_cv_77_it_is_streamed_as_it_comes() -> None:
+    block = {"type": "content_block_start", "index": 0, "content_block": {**USED, "input": {}}}
+    parts = [{"type": "input_json_delta", "partial_json": text} for text in ('{"n"', ":4", "}")]
+    steps: list[dict[str, Any]] = [
+        {"type": "message_start", "message": {**SAYS[14], "content": [], "stop_reason": None}},
+        block,
+        *({"type": "content_block_delta", "index": 0, "delta": part} for part in parts),
+        {"type": "content_block_stop", "index": 0},
+        {"type": "message_delta", "delta": {"stop_reason": "tool_use"}, "usage": {"output_tokens": 1}},
+        {"type": "message_stop"},
+    ]
+    data = [b"event: %s\ndata: %s\n\n" % (step["type"].encode(), orjson.dumps(step)) for step in steps]
+    seen = events(await emulated(Reply(data, headers=SSE_TYPE), stream=True))
+    choices = [choice for event in seen for choice in event["choices"]]
+    assert [choice["delta"]["content"] for choice in choices if choice["delta"].get("content")] == ['{"n"', ":4", "}"]
+    assert [choice["finish_reason"] for choice in choices if choice["finish_reason"]] == ["stop"]
+
+
+async def test_cv_78_what_is_no_answer_is_not_made_into_json() -> None:
+    text = {"type": "text", "text": "I will not."}
+    (refused,) = orjson.loads(await emulated(claude(text, stop="refusal")))["choices"]
+    assert refused["finish_reason"] == "content_filter"
+    assert "n" not in (refused["message"].get("content") or "")[:1]
+    (cut,) = orjson.loads(await emulated(claude({"type": "text", "text": '{"n": '}, stop="max_tokens")))["choices"]
+    assert (cut["message"]["content"], cut["finish_reason"]) == ('{"n": ', "length")
+
+
 # Streams.
+
+
+@pytest.mark.parametrize("path", [MESSAGES, RESPONSES])
+async def test_cv_30_a_literal_tag_later_in_the_text_stays(path: str) -> None:
+    text = "Use <think> and </think> for that."
+    seen, _ = await streamed(path, chunk({"content": text[:7]}), chunk({"content": text[7:]}), chunk({}, "stop"))
+    deltas = [event.get("delta") for event in seen if "delta" in event]
+    said = "".join(delta if isinstance(delta, str) else delta.get("text", "") for delta in deltas)
+    assert said == text
+    choice = {"index": 0, "message": {"content": text}, "finish_reason": "stop"}
+    app = gateway(
+        ScriptedUpstream(Reply([orjson.dumps({"id": "1", "choices": [choice]})])), WatchedLedger(), channels=[to(50)]
+    )
+    assert text.encode() in (await call(app, "POST", path, json=HI[path], headers=HEADERS)).body
 
 
 @pytest.mark.parametrize("field", ["reasoning_content", "reasoning"])
