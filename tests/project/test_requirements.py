@@ -15,7 +15,7 @@ from tests.project.source import ROOT
 
 REQUIREMENTS = range(1, 88)
 ELSEWHERE = {46, 63, 79, 80}
-"""Recovery of lost signatures, which has no test here yet."""
+"""Recovery of lost signatures."""
 _NUMBER = re.compile(r"cv[_-](\d\d)(?!\d)", re.IGNORECASE)
 
 
