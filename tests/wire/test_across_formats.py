@@ -12,6 +12,7 @@ import pytest
 from oneapi_mw.canonical.blocks import Reasoning, Text
 from oneapi_mw.canonical.events import Ended, Failed, ReasoningDelta
 from oneapi_mw.canonical.request import FunctionTool, OutputFormat, ReasoningAsk, Request, Turn
+from oneapi_mw.errors import InvalidRequest
 from oneapi_mw.models.catalogue import rules_of
 from oneapi_mw.models.depth import EFFORTS
 from oneapi_mw.types import JsonObject
@@ -292,3 +293,41 @@ def declared_in(body: JsonObject, format: str) -> Iterator[JsonObject]:
             case _:
                 for declaration in tool["functionDeclarations"]:
                     yield declaration.get("parametersJsonSchema") or declaration["parameters"]
+
+
+# Hosted tools that are left out.
+
+
+@pytest.mark.parametrize(
+    ("format", "model"),
+    [(CHAT, "gpt-4o"), (MESSAGES, "claude-sonnet-4-5"), (GEMINI, "gemini-3-pro")],
+)
+def test_cv_21_the_choice_of_a_tool_that_is_left_out_goes_with_it(format: str, model: str) -> None:
+    body = {
+        "model": model,
+        "input": "Hi",
+        "tools": [
+            {"type": "function", "name": "f", "parameters": {}},
+            {"type": "file_search", "vector_store_ids": ["v"]},
+        ],
+        "tool_choice": {"type": "file_search"},
+    }
+    call = get_format(RESPONSES).decode_call(orjson.dumps(body), operation="chat")
+    wire = get_format(format)
+    target = Target(model, rules_of(model), wire.vendor, options=ConversionOptions(drop_hosted_tools=True))
+    encoded = wire.encode_request(get_format(RESPONSES).decode_request(call), target)
+    assert {"tools[1]", "tool_choice"} <= set(encoded.dropped)
+    assert "tool_choice" not in encoded.body
+    assert "functionCallingConfig" not in encoded.body.get("toolConfig", {})
+    assert len(encoded.body["tools"]) == 1
+
+
+def test_a_refusal_by_responses_names_the_clients_field() -> None:
+    for client, changes, param in (
+        (CHAT, {"candidates": 2}, "n"),
+        (GEMINI, {"candidates": 2}, "generationConfig.candidateCount"),
+        (GEMINI, {"modalities": ("video",)}, "generationConfig.responseModalities"),
+    ):
+        with pytest.raises(InvalidRequest) as caught:
+            encode(RESPONSES, "gpt-5.4", format=client, **changes)
+        assert caught.value.param == param

@@ -29,6 +29,7 @@ from oneapi_mw.models.effort import openai_effort
 from oneapi_mw.models.sampling import AllowedSampling, allowed_sampling
 from oneapi_mw.types import JsonObject
 from oneapi_mw.wire.base import Encoded
+from oneapi_mw.wire.client_fields import client_field
 from oneapi_mw.wire.extras import mapped, merged
 from oneapi_mw.wire.fields import Fields
 from oneapi_mw.wire.openai_responses.content import CODE, NAME, extras, extras_of, unsupported
@@ -231,18 +232,20 @@ def encode_request(request: Request, target: Target) -> Encoded:
 
 
 def _refuse(request: Request) -> None:
-    for what, value in (
-        ("more than one answer (n)", (request.candidates or 1) > 1),
-        ("background work", request.state.background),
-        ("a stored conversation", request.state.previous_id or request.state.conversation),
-        ("a prompt template", request.prompt_template),
-        ("a cached content", request.cache.resource),
-        ("a container", request.container),
-        ("sound as output", request.audio or "audio" in request.modalities),
-        ("video as output", "video" in request.modalities),
+    for path, what, value in (
+        ("candidates", "more than one answer (n)", (request.candidates or 1) > 1),
+        ("state.background", "background work", request.state.background),
+        ("state.conversation", "a stored conversation", request.state.previous_id or request.state.conversation),
+        ("prompt_template", "a prompt template", request.prompt_template),
+        ("cache.resource", "a cached content", request.cache.resource),
+        ("container", "a container", request.container),
+        ("modalities", "sound as output", request.audio or "audio" in request.modalities),
+        ("modalities", "video as output", "video" in request.modalities),
     ):
         if value:
-            raise unsupported(what)
+            error = unsupported(what)
+            error.param = client_field(request.format, path)
+            raise error
 
 
 def _limit(request: Request, target: Target, reported: dict[str, None]) -> JsonObject:
