@@ -64,7 +64,7 @@ def signed(upstream: str, body: Json) -> list[int]:
 
 @pytest.mark.parametrize(("client", "upstream", "model"), CONVERTED)
 @STREAMS
-async def test_cv56_what_a_bare_client_drops_is_put_back(
+async def test_cv_56_what_a_bare_client_drops_is_put_back(
     world: World, client: str, upstream: str, model: str, stream: bool
 ) -> None:
     talk = Talk(world, client, upstream, model, stream=stream)
@@ -99,7 +99,7 @@ async def test_nobody_elses_reasoning_is_put_back(
         assert not any(signed(upstream, stranger.sent))
 
 
-async def test_cv61_a_host_gets_the_least_where_nothing_is_known(world: World, strangers: dict[str, Client]) -> None:
+async def test_cv_61_a_host_gets_the_least_where_nothing_is_known(world: World, strangers: dict[str, Client]) -> None:
     talk = Talk(world, "anthropic_messages", "deepseek", "gpt-5-mini", stream=False)
     await talk.begin(whole=False)
     talk.client = strangers["anthropic_messages"]

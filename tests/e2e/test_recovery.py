@@ -37,7 +37,7 @@ WORDS = {
     [(client, upstream, model) for client, (upstream, model) in product(CLIENTS, SIGNING) if model != "aurora"],
 )
 @STREAMS
-async def test_cv46_what_another_account_signed_is_forgotten(
+async def test_cv_46_what_another_account_signed_is_forgotten(
     world: World, client: str, upstream: str, model: str, stream: bool
 ) -> None:
     talk = Talk(world, client, upstream, model, stream=stream)
@@ -55,7 +55,7 @@ async def test_cv46_what_another_account_signed_is_forgotten(
 
 @pytest.mark.parametrize("client", CLIENTS)
 @STREAMS
-async def test_cv63_thinking_of_another_prefix_is_dropped_by_the_vendor(
+async def test_cv_63_thinking_of_another_prefix_is_dropped_by_the_vendor(
     world: World, client: str, stream: bool
 ) -> None:
     talk = Talk(world, client, "anthropic_messages", "claude-opus-5-5", stream=stream)
@@ -68,7 +68,7 @@ async def test_cv63_thinking_of_another_prefix_is_dropped_by_the_vendor(
 
 @pytest.mark.parametrize("client", CLIENTS)
 @STREAMS
-async def test_cv61_a_host_that_wants_reasoning_gets_what_there_is(world: World, client: str, stream: bool) -> None:
+async def test_cv_61_a_host_that_wants_reasoning_gets_what_there_is(world: World, client: str, stream: bool) -> None:
     """What went through a conversion is remembered; of bytes that passed nobody knows."""
     talk = Talk(world, client, "deepseek", "gpt-5-mini", stream=stream)
     await talk.begin(whole=False)
@@ -198,7 +198,7 @@ ROWS = (
 
 @pytest.mark.parametrize("row", ROWS, ids=str)
 @STREAMS
-async def test_cv79_in_the_vendors_own_format(world: World, row: Row, stream: bool) -> None:
+async def test_cv_79_in_the_vendors_own_format(world: World, row: Row, stream: bool) -> None:
     talk = Talk(world, row.wire, row.wire, row.model, stream=stream)
     await row.lose(talk)
     talk.repaired(await talk.ask(**(row.options or {})), row.words)
@@ -211,7 +211,7 @@ FINE = Scripted(text="Both said: 7 C and noon")
 
 @pytest.mark.parametrize("client", ["openai_chat", "anthropic_messages"])
 @STREAMS
-async def test_cv79_a_second_refusal_is_passed_on(world: World, client: str, stream: bool) -> None:
+async def test_cv_79_a_second_refusal_is_passed_on(world: World, client: str, stream: bool) -> None:
     talk = Talk(world, client, CLAUDE, "claude-haiku-4-5", stream=stream)
     await talk.begin()
     talk.vendor.script = Fault(400, LOST)
@@ -264,7 +264,7 @@ async def test_what_was_left_out_is_named_and_strict_clients_are_refused(world: 
 
 @pytest.mark.parametrize("client", CLIENTS)
 @STREAMS
-async def test_cv80_upstream_words_reach_the_client_without_envelopes_and_keys(
+async def test_cv_80_upstream_words_reach_the_client_without_envelopes_and_keys(
     world: World, client: str, stream: bool
 ) -> None:
     talk = Talk(world, client, CLAUDE, "claude-haiku-4-5", stream=stream)
@@ -300,7 +300,7 @@ async def test_an_operator_may_want_lost_reasoning_as_text(world: World, client:
 
 @pytest.mark.parametrize("client", CLIENTS)
 @STREAMS
-async def test_cv54_a_loop_without_thinking_is_not_told_to_think(world: World, client: str, stream: bool) -> None:
+async def test_cv_54_a_loop_without_thinking_is_not_told_to_think(world: World, client: str, stream: bool) -> None:
     talk = Talk(world, client, CLAUDE, "claude-haiku-4-5", stream=stream)
     await talk.begin(whole=False, thinks=False)
     assert (await talk.ask()).text == FINE.text
@@ -308,7 +308,7 @@ async def test_cv54_a_loop_without_thinking_is_not_told_to_think(world: World, c
     assert "thinking" not in talk.sent
 
 
-async def test_cv55_a_begun_answer_brings_no_thinking_where_it_is_off(world: World) -> None:
+async def test_cv_55_a_begun_answer_brings_no_thinking_where_it_is_off(world: World) -> None:
     talk = Talk(world, CHAT, CLAUDE, "claude-haiku-4-5", stream=False)
     talk.vendor.script = [Scripted(text="Both"), FINE]
     talk.history += talk.client.returned(await talk.ask(), whole=True)
@@ -317,7 +317,7 @@ async def test_cv55_a_begun_answer_brings_no_thinking_where_it_is_off(world: Wor
     assert talk.sent["messages"][-1] == {"role": "assistant", "content": "Both"}
 
 
-async def test_cv51_unsigned_reasoning_never_reaches_claude(world: World) -> None:
+async def test_cv_51_unsigned_reasoning_never_reaches_claude(world: World) -> None:
     talk = Talk(world, CHAT, CLAUDE, "claude-haiku-4-5", stream=False)
     talk.history += [{"role": "assistant", "content": "Hi", "reasoning_content": "Hm."}, talk.client.user("x")]
     await talk.ask()

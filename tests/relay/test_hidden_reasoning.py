@@ -115,7 +115,7 @@ def test_a_signature_stays_with_what_it_signs() -> None:
     provider = get_provider(14)
     assert provider is not None
     route = Candidate.compiled(served, "claude-fable-5", cast(Any, None), provider).route(call)
-    _, conversion = outgoing_call(call, route, provider="anthropic", include_usage=True, carriers=lambda: courier)
+    _, conversion = outgoing_call(call, route, provider="anthropic", include_usage=True, carriers=lambda _: courier)
     assert conversion is not None
     shown = conversion.response(get_format("anthropic_messages").decode_response(MESSAGE_THINKS))
     thought, said = shown.candidates[0].blocks

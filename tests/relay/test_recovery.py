@@ -71,7 +71,7 @@ def filled(upstream: ScriptedUpstream) -> list[Any]:
     ids=["400", "422", "500", "200", "stream", "list"],
 )
 @STREAMS
-async def test_cv46_the_same_channel_is_asked_again_and_one_answer_is_charged(first: Any, as_stream: bool) -> None:
+async def test_cv_46_the_same_channel_is_asked_again_and_one_answer_is_charged(first: Any, as_stream: bool) -> None:
     upstream, ledger = ScriptedUpstream(first(), good(as_stream)), WatchedLedger()
     exchanged = await asked(upstream, ledger, stream=as_stream)
     assert exchanged.status == 200
@@ -87,7 +87,7 @@ async def test_cv46_the_same_channel_is_asked_again_and_one_answer_is_charged(fi
     "second", [lambda: refused(), lambda: refused("Unknown parameter: 'x'."), lambda: refused(status=500)]
 )
 @STREAMS
-async def test_cv79_a_second_refusal_is_passed_on_and_costs_nothing(second: Any, as_stream: bool) -> None:
+async def test_cv_79_a_second_refusal_is_passed_on_and_costs_nothing(second: Any, as_stream: bool) -> None:
     upstream, ledger = ScriptedUpstream(refused(), second(), good(as_stream)), WatchedLedger()
     exchanged = await asked(upstream, ledger, stream=as_stream)
     assert exchanged.status in (400, 500)

@@ -26,6 +26,9 @@ CLAUDE = "anthropic_messages"
 class Transparent:
     """A carrier for a client that is shown everything."""
 
+    def hide(self) -> None:
+        raise NotImplementedError
+
     def open_request(self, request: Request) -> Request:
         return request
 

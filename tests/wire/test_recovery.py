@@ -212,13 +212,13 @@ def contents(*parts: Json) -> Json:
     return {"contents": [{"role": "user", "parts": [{"text": "x"}]}, {"role": "model", "parts": list(parts)}]}
 
 
-def test_cv56_the_first_call_of_a_step_is_signed() -> None:
+def test_cv_56_the_first_call_of_a_step_is_signed() -> None:
     made = mended("sign_calls", contents({"text": "a"}, function_call(), function_call("g")), "aurora")
     assert made == contents({"text": "a"}, function_call(thoughtSignature=PLACEHOLDER), function_call("g"))
     assert mended("sign_calls", contents(function_call(**SIGNED), function_call("g")), "aurora") is None
 
 
-def test_cv57_claude_gets_no_stand_in() -> None:
+def test_cv_57_claude_gets_no_stand_in() -> None:
     assert mended("sign_calls", contents(function_call()), "claude-opus-5-5") is None
 
 
@@ -261,7 +261,7 @@ def without_id(item: Json) -> Json:
     return {name: value for name, value in item.items() if name != "id"}
 
 
-def test_cv60_items_go_with_the_ids_that_lead_to_them() -> None:
+def test_cv_60_items_go_with_the_ids_that_lead_to_them() -> None:
     search = {"type": "web_search_call", "id": "ws_1", "status": "completed"}
     reference = {"type": "item_reference", "id": "rs_9"}
     body = {"input": [USER, REASONING, MESSAGE, reference, SEALED, FUNCTION, OUTPUT, search]}
@@ -293,7 +293,7 @@ def test_a_text_is_no_list_of_items() -> None:
 CALLS = [{"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}]
 
 
-def test_cv61_messages_that_called_get_what_there_is_or_the_least() -> None:
+def test_cv_61_messages_that_called_get_what_there_is_or_the_least() -> None:
     answered = {"role": "assistant", "content": "a"}
     called = {"role": "assistant", "content": None, "tool_calls": CALLS}
     made = mended("fill_reasoning", {"messages": [USER, answered, called, {**called, "reasoning": "Hm."}]})
