@@ -7,7 +7,6 @@ import logging
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TypeAlias
 
 from starlette.types import Receive, Scope, Send
 
@@ -19,14 +18,14 @@ from oneapi_mw.errors import GatewayError, NoChannelAvailable, NotFound, Upstrea
 from oneapi_mw.exchange import ENDPOINT, EXCHANGE, Attempt, Exchange
 from oneapi_mw.jsontext import dumps, loads
 from oneapi_mw.principal import PRINCIPAL
-from oneapi_mw.relay.attempt import Opened, fault_error, open_attempt
+from oneapi_mw.relay.attempt import Asked, Opened, fault_error, open_attempt
 from oneapi_mw.relay.conversion import Recovery
 from oneapi_mw.relay.fetch import Fetcher
 from oneapi_mw.relay.headers import forwardable_response_headers
 from oneapi_mw.relay.inlining import Inlining
 from oneapi_mw.relay.upstream import BodyCut, BodyTooLarge, Timeouts, Upstream, UpstreamFault
 from oneapi_mw.relay.watch import ClientGone, DisconnectWatch
-from oneapi_mw.routing.plan import PLAN, Candidate, Plan, Route
+from oneapi_mw.routing.plan import PLAN, Candidate, Route
 from oneapi_mw.routing.retry import may_retry
 from oneapi_mw.scope import MissingStage, route_path
 from oneapi_mw.types import JsonObject, RawHeaders
@@ -38,8 +37,6 @@ from oneapi_mw.wire.recovery import Remedy, recognised
 from oneapi_mw.wire.registry import get_format
 
 log = logging.getLogger("oneapi_mw.relay")
-
-Carriers: TypeAlias = Callable[[Route], Carrier | None] | None
 
 DRAIN_SECONDS = 0.05
 """How long to wait for the end of a message whose stream has ended, so that its connection can be used again."""
@@ -99,11 +96,8 @@ class Relay:
         offer = _offer(scope)
         exchange = EXCHANGE.get(scope)
         watch = DisconnectWatch(receive)
-        carriers = None if self._carriers is None else partial(self._carriers, scope)
         try:
-            served = await self._first_to_serve(
-                CALL.get(scope), PLAN.get(scope), exchange, watch, offer, carriers, self._inlining(scope)
-            )
+            served = await self._first_to_serve(self._asked(scope, exchange), offer, watch)
             if isinstance(served, _Buffered):
                 exchange.outcome = "complete"
                 await _send_answer(served, send)
@@ -117,23 +111,23 @@ class Relay:
                 exchange.outcome = "cancelled"
             raise
 
-    def _inlining(self, scope: Scope) -> Inlining | None:
-        if self._fetcher is None:
-            return None
-        principal = PRINCIPAL.find(scope)
-        return Inlining(self._fetcher, principal.user_uuid if principal is not None else "")
+    def _asked(self, scope: Scope, exchange: Exchange) -> Asked:
+        inlining = None
+        if self._fetcher is not None:
+            principal = PRINCIPAL.find(scope)
+            inlining = Inlining(self._fetcher, principal.user_uuid if principal is not None else "")
+        return Asked(
+            CALL.get(scope),
+            PLAN.get(scope),
+            exchange,
+            include_usage=self._limits.enforce_usage,
+            carriers=None if self._carriers is None else partial(self._carriers, scope),
+            inlining=inlining,
+        )
 
-    async def _first_to_serve(
-        self,
-        call: Call,
-        plan: Plan,
-        exchange: Exchange,
-        watch: DisconnectWatch,
-        offer: Offer,
-        carriers: Carriers,
-        inlining: Inlining | None,
-    ) -> _Buffered | _Streaming:
+    async def _first_to_serve(self, asked: Asked, offer: Offer, watch: DisconnectWatch) -> _Buffered | _Streaming:
         """Open attempts until one has something to show. Raises the last attempt's error."""
+        call, plan, exchange = asked.call, asked.plan, asked.exchange
         error: GatewayError | None = None
         recovery: Recovery | None = None
         timeouts = self._limits.timeouts
@@ -148,9 +142,7 @@ class Relay:
                 exchange.usage, exchange.produced = None, Produced()
             try:
                 with watch:
-                    return await self._attempt(
-                        call, plan, index, exchange, timeouts, offer, carriers, inlining, recovery
-                    )
+                    return await self._attempt(asked, index, timeouts, recovery, offer)
             except UpstreamError as failed:
                 exchange.attempts[-1].error = failed.code
                 error = failed
@@ -164,30 +156,10 @@ class Relay:
         raise error or NoChannelAvailable(f"No available channels for Model {call.model}")
 
     async def _attempt(
-        self,
-        call: Call,
-        plan: Plan,
-        index: int,
-        exchange: Exchange,
-        timeouts: Timeouts,
-        offer: Offer,
-        carriers: Carriers,
-        inlining: Inlining | None,
-        recovery: Recovery | None,
+        self, asked: Asked, index: int, timeouts: Timeouts, recovery: Recovery | None, offer: Offer
     ) -> _Buffered | _Streaming:
-        limits = self._limits
-        opened = await open_attempt(
-            self._upstream,
-            call,
-            plan.candidates[index],
-            index,
-            exchange,
-            timeouts,
-            include_usage=limits.enforce_usage,
-            carriers=carriers,
-            inlining=inlining,
-            recovery=recovery,
-        )
+        call, limits = asked.call, self._limits
+        opened = await open_attempt(self._upstream, asked, index, timeouts, recovery)
         is_stream = _content_type(opened.response.headers).startswith(b"text/event-stream")
         keep = False
         try:
@@ -197,8 +169,8 @@ class Relay:
                 keep = True
                 return streaming
             if is_stream:
-                return await _fold_stream(opened, call, exchange, limits.max_answer_bytes)
-            return await _read_answer(opened, call, exchange, limits.max_answer_bytes)
+                return await _fold_stream(opened, call, asked.exchange, limits.max_answer_bytes)
+            return await _read_answer(opened, call, asked.exchange, limits.max_answer_bytes)
         except UpstreamFault as fault:
             raise fault_error(fault) from fault
         finally:

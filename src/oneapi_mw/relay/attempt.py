@@ -31,7 +31,7 @@ from oneapi_mw.relay.upstream import (
     UpstreamResponse,
 )
 from oneapi_mw.routing.channel import Channel
-from oneapi_mw.routing.plan import Candidate, Route
+from oneapi_mw.routing.plan import Plan, Route
 from oneapi_mw.wire.base import WireFormat
 from oneapi_mw.wire.carrier import Carrier
 from oneapi_mw.wire.client_fields import client_fields
@@ -57,20 +57,26 @@ class Opened:
     """What an answer in another format than the client's goes through."""
 
 
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A request, and what all of its attempts share."""
+
+    call: Call
+    plan: Plan
+    exchange: Exchange
+    include_usage: bool
+    """Whether a stream is asked for usage even where the client did not ask."""
+    carriers: Callable[[Route], Carrier | None] | None = None
+    """How opaque reasoning parts of an upstream travel through the client; without it they do not."""
+    inlining: Inlining | None = None
+    """Puts data in place of URLs; without it they are sent as they are."""
+
+
 async def open_attempt(
-    upstream: Upstream,
-    call: Call,
-    candidate: Candidate,
-    index: int,
-    exchange: Exchange,
-    timeouts: Timeouts,
-    *,
-    include_usage: bool,
-    carriers: Callable[[Route], Carrier | None] | None = None,
-    inlining: Inlining | None = None,
-    recovery: Recovery | None = None,
+    upstream: Upstream, asked: Asked, index: int, timeouts: Timeouts, recovery: Recovery | None = None
 ) -> Opened:
-    """Send `call` to `candidate` and wait for response headers. The attempt is noted in `exchange` first.
+    """Send a request to the candidate at `index` of its plan and wait for response headers. The attempt is noted in
+    the exchange first.
 
     Args:
         recovery: what to repair before it is sent, for an upstream of that format.
@@ -78,10 +84,10 @@ async def open_attempt(
     Raises: `UpstreamError` for transport faults and for any answer but 200 or 201; `InvalidRequest` for what this
     upstream cannot be asked, and as `Inlining.inlined`, before there is an attempt.
     """
+    call, exchange, candidate = asked.call, asked.exchange, asked.plan.candidates[index]
     route = candidate.route(call)
-    asked = call
-    if inlining is not None:
-        call = await inlining.inlined(call, route)
+    if asked.inlining is not None:
+        call = await asked.inlining.inlined(call, route)
     channel, wire = candidate.channel, route.wire
     url = route.addresses[call.operation, call.stream]
     attempt = Attempt(channel.id, channel.uuid, channel.name, candidate.model, url, wire.name, candidate=index)
@@ -91,15 +97,15 @@ async def open_attempt(
         call,
         route,
         provider=candidate.provider.spec.name,
-        include_usage=include_usage,
-        carriers=carriers,
+        include_usage=asked.include_usage,
+        carriers=asked.carriers,
         recovery=recovery,
     )
     if recovery is not None:  # only now: where nothing can be repaired nothing is tried
         exchange.attempts.append(attempt)
     exchange.dropped[:] = outgoing.dropped
-    if call is not asked:
-        exchange.dropped += client_fields(asked, (INLINED,))
+    if call is not asked.call:
+        exchange.dropped += client_fields(call, (INLINED,))
     headers = _headers(call, channel, candidate.provider.headers(channel, wire.name), outgoing.headers)
 
     def dispatched() -> None:
