@@ -175,6 +175,7 @@ def conversion_options(settings: Settings) -> ConversionOptions:
         emulate_prefill=settings.emulate_prefill,
         emulate_client_tools=settings.emulate_client_tools,
         drop_hosted_tools=settings.drop_hosted_tools,
+        fan_out_n=settings.fan_out_n,
         reasoning_lost=settings.reasoning_lost,
         default_max_output=limit,  # the setting's own default cuts answers: the model's limit is better
         gemini_safety=settings.gemini_safety_setting,

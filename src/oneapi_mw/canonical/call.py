@@ -46,6 +46,9 @@ class Call:
     max_output: int | None = None
     """The client's own limit on generated tokens, over all candidates."""
     candidates: int = 1
+    """Answers asked for, over all inputs."""
+    inputs: int = 1
+    """Inputs that are answered one by one, each as often as the others."""
     input_estimate: int = 0
     """Input tokens, estimated from the text without a tokenizer."""
     usage_wanted: bool = True

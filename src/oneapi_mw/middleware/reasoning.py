@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from oneapi_mw.canonical.events import Event
     from oneapi_mw.wire.reasoning_view import EventView
 
-CHAT = "openai_chat"
+CHAT, COMPLETIONS = "openai_chat", "openai_completions"
 CHAT_PATHS = ("/v1/chat/completions", "/chat/completions")
 MAX_ANSWER_BYTES = 64 * 1024 * 1024
 """A buffered answer beyond this passes as it is."""
@@ -130,6 +130,8 @@ class ReasoningMiddleware:
 
 def _may_change(call: Call, scope: Scope) -> bool:
     """Whether anything of the answer may have to be shown differently. Every request comes by here."""
+    if call.format == COMPLETIONS:  # shows text as it is, and nothing else
+        return False
     wish = call.wish
     if wish is not None and (_shown(call) is not None or wish.off):
         return True

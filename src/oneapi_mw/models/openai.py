@@ -11,6 +11,7 @@ from oneapi_mw.models.rules import ModelRules
 _MODELS = "https://developers.openai.com/api/docs/models"
 _REASONING = "https://developers.openai.com/api/docs/guides/reasoning"
 _SEARCH = "https://developers.openai.com/api/docs/guides/tools-web-search"
+_COMPLETIONS = "https://developers.openai.com/api/docs/deprecations"
 _AUDIO = "https://developers.openai.com/api/docs/guides/audio"
 _LOW_TO_HIGH = ("low", "medium", "high")
 _NONE_TO_XHIGH = ("none", "low", "medium", "high", "xhigh")
@@ -124,8 +125,11 @@ _AUDIO_MODEL = replace(
     source=_AUDIO,
 )
 
+_COMPLETES = replace(_PLAIN, completes_only=True, max_output=4096, source=_COMPLETIONS)
+
 _GPT = (
     Row(("gpt-3.5*", "gpt-35-turbo*"), replace(_PLAIN, max_output=4096)),
+    Row(("gpt-3.5-turbo-instruct*",), _COMPLETES),
     Row(("gpt-4*",), replace(_PLAIN, max_output=8192)),
     Row(("gpt-4-turbo*", "gpt-4-1106*", "gpt-4-0125*", "gpt-4-vision*"), replace(_PLAIN, max_output=4096)),
     Row(("gpt-4o*", "chatgpt-4o*"), replace(_PLAIN, max_output=16_384)),
@@ -178,6 +182,7 @@ _O = (
     Row(("o4-mini",), _O3),
 )
 _ALONE = (
+    Row(("babbage-002", "davinci-002"), replace(_COMPLETES, max_output=16_384)),
     Row(("*deep-research*",), _DEEP_RESEARCH),
     Row(("codex-*",), replace(_O3, responses_only=True)),
     Row(("computer-use-preview*",), replace(_O3, responses_only=True, max_output=None)),

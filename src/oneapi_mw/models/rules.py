@@ -69,6 +69,8 @@ class ModelRules:
     tools_need_effort_none: bool = False
     """On Chat Completions; with any other effort tools go to Responses."""
     responses_only: bool = False
+    completes_only: bool = False
+    """Continues a text and knows no messages: served at OpenAI's `/v1/completions` alone."""
     prefill: Literal["yes", "not_with_thinking", "no"] = "yes"
     structured: Literal["native", "json", "none"] = "native"
     """JSON Schema output: by the model, JSON without a schema only, or not at all."""

@@ -40,8 +40,8 @@ class Provider:
     def __init__(self, spec: ProviderSpec) -> None:
         self.spec = spec
 
-    def wires(self, channel: Channel) -> tuple[str, ...]:
-        """Wire formats `channel` speaks, the one to prefer first."""
+    def wires(self, channel: Channel, rules: ModelRules) -> tuple[str, ...]:
+        """Wire formats `channel` speaks with a model of these `rules`, the one to prefer first."""
         return self.spec.wires
 
     def choose(self, call: Call, rules: ModelRules, wires: Collection[str]) -> str | None:

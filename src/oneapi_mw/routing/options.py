@@ -15,6 +15,7 @@ _SWITCHES = {
     "emulate_prefill": "emulate_prefill",
     "emulate_client_tools": "emulate_client_tools",
     "drop_hosted_tools": "drop_hosted_tools",
+    "fan_out_n": "fan_out_n",
     "inline_urls": "inline_urls",
 }
 """Keys of a channel's `config` and the options they set."""

@@ -58,7 +58,7 @@ class Candidate:
             defaults = replace(defaults, inline_urls=True)
         chosen = channel_options(defaults, channel.config)
         routes = {}
-        for name in provider.wires(channel):
+        for name in provider.wires(channel, rules):
             wire = get_format(name)
             target = Target(model, rules, wire.vendor, official, provider=provider.spec.name, options=chosen)
             addresses = {

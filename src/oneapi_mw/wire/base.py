@@ -143,6 +143,15 @@ class WireFormat(ABC):
         encoded = self.encode_request(replace(request, model=target.model), target)
         return outgoing(encoded, encoded.body)
 
+    def most_candidates(self, target: Target) -> int:
+        """Answers to one request that an upstream of this format gives at most."""
+        return 1
+
+    def split(self, call: Call, *, candidates: bool) -> Sequence[Call]:
+        """Calls that together ask for what `call`, of this format, does: one for each input, or with `candidates`
+        one for each answer. In the order of the answers. Raises `InvalidRequest` for what cannot be taken apart."""
+        return (call,)
+
     @abstractmethod
     def decode_response(self, body: JsonObject) -> Response: ...
 

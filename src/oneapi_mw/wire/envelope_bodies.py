@@ -24,6 +24,8 @@ def may_hold_envelopes(raw: bytes) -> bool:
 
 def without_envelopes(format: str, body: JsonObject) -> JsonObject:
     """`body` without envelopes, and without the reasoning text they belonged to; the same object when it has none."""
+    if format not in _EDITS:  # no history, hence nobody's parts
+        return body
     name, edit = _EDITS[format]
     entries = body.get(name)
     if not isinstance(entries, list):

@@ -13,7 +13,7 @@ from types import MappingProxyType
 from oneapi_mw.exchange import Endpoint
 from oneapi_mw.wire.base import WireFormat
 
-NAMES = ("openai_chat", "openai_responses", "anthropic_messages", "gemini")
+NAMES = ("openai_chat", "openai_responses", "anthropic_messages", "gemini", "openai_completions")
 """Each is a module or package beside this one that exports `FORMAT`."""
 
 

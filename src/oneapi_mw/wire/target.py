@@ -20,6 +20,8 @@ class ConversionOptions:
     emulate_prefill: bool = False
     emulate_client_tools: bool = False
     drop_hosted_tools: bool = False
+    fan_out_n: bool = False
+    """Several answers from an upstream that gives one at a time are asked for one by one."""
     reasoning_lost: Literal["drop", "text"] = "drop"
     """What becomes of reasoning text that cannot go back as such."""
     default_max_output: int | None = None

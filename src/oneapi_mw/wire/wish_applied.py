@@ -236,6 +236,14 @@ def apply_to_gemini_body(body: JsonObject, wish: ReasoningWish, target: Target, 
     return BodyEdit({**rest, place: kept} if kept else rest, found.dropped, found.hidden)
 
 
+# Text completions
+
+
+def _apply_to_prompt_body(body: JsonObject, wish: ReasoningWish, target: Target, *, provider: str) -> BodyEdit:
+    """A text completion model does not reason."""
+    return BodyEdit(without_own(body), ("reasoning",) if wish.asks and not wish.off else ())
+
+
 # All of them
 
 _Editor: TypeAlias = Callable[..., BodyEdit]
@@ -245,6 +253,7 @@ _EDITORS: Mapping[str, _Editor] = {
     "anthropic_messages": apply_to_messages_body,
     "openai_responses": apply_to_responses_body,
     "gemini": apply_to_gemini_body,
+    "openai_completions": _apply_to_prompt_body,
 }
 
 

@@ -5,6 +5,7 @@ Source: https://ai.google.dev/api/generate-content
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from types import MappingProxyType
 
@@ -70,6 +71,12 @@ class GenerateContent(WireFormat):
         if call.operation == "count_tokens":
             body = calls.counted(body, model=target.model, platform=target.platform)
         return outgoing(encoded, body)
+
+    def most_candidates(self, target: Target) -> int:
+        return 1 if "n" in target.rules.refuses else calls.MAX_CANDIDATES
+
+    def split(self, call: Call, *, candidates: bool) -> Sequence[Call]:
+        return calls.split_candidates(call) if candidates else (call,)
 
     def decode_response(self, body: JsonObject) -> Response:
         return responses.decode_response(body)

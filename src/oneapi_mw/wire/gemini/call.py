@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -138,6 +139,20 @@ def _model(found: re.Match[str] | None, body: JsonObject) -> object:
         model = body.get("model")
         return model.removeprefix("models/") if isinstance(model, str) else model
     return found["model"] if found["group"] == "models" else _TUNED + found["model"]
+
+
+def split_candidates(call: Call) -> list[Call]:
+    """One call for each candidate. A seed is counted up, as equal ones would give equal answers."""
+    place = "generationConfig" if "generationConfig" in call.body else _snake("generationConfig")
+    config = _object(call.body, "generationConfig")
+    rest = {name: value for name, value in config.items() if name not in ("candidateCount", _snake("candidateCount"))}
+    limit = None if call.max_output is None else call.max_output // call.candidates
+    calls = []
+    for index in range(call.candidates):
+        seed = config.get("seed")
+        own = {**rest, "seed": seed + index} if type(seed) is int else rest
+        calls.append(replace(call, body={**call.body, place: own}, raw=None, candidates=1, max_output=limit))
+    return calls
 
 
 def _has(value: JsonObject, name: str) -> bool:

@@ -5,6 +5,7 @@ Source: https://platform.openai.com/docs/api-reference/chat
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from types import MappingProxyType
 
 from oneapi_mw.canonical.call import BODY_ALONE, Call, Outside
@@ -23,6 +24,7 @@ from oneapi_mw.wire.openai_chat import request as requests
 from oneapi_mw.wire.openai_chat import response as responses
 from oneapi_mw.wire.openai_chat.content import NAME
 from oneapi_mw.wire.openai_chat.encoder import ChatStreamEncoder
+from oneapi_mw.wire.openai_chat.hosts import host_of
 from oneapi_mw.wire.openai_chat.produced import answer_bytes
 from oneapi_mw.wire.openai_chat.stream import ChatStreamDecoder
 from oneapi_mw.wire.openai_chat.usage import decode_usage, find_usage
@@ -45,6 +47,13 @@ class ChatCompletions(WireFormat):
 
     def encode_request(self, request: Request, target: Target) -> Encoded:
         return requests.encode_request(request, target)
+
+    def most_candidates(self, target: Target) -> int:
+        refused = "n" in target.rules.refuses or "n" in host_of(target).refuses
+        return 1 if refused else calls.MAX_CANDIDATES
+
+    def split(self, call: Call, *, candidates: bool) -> Sequence[Call]:
+        return calls.split_candidates(call) if candidates else (call,)
 
     def decode_response(self, body: JsonObject) -> Response:
         return responses.decode_response(body)

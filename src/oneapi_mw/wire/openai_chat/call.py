@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from oneapi_mw.canonical.call import BODY_ALONE, Call, Outside
@@ -43,6 +45,7 @@ _KEYS = tuple(
     )
 )
 """What decides who may be asked, what it may cost and how it is answered."""
+_OF_SEVERAL = ("n", "best_of")
 _STRUCTURED = ("tools", "functions", "response_format", "prediction")
 """Top-level fields besides the messages that the model reads."""
 
@@ -52,18 +55,12 @@ def decode_call(
 ) -> Call:
     """Check and read a body. Raises `InvalidRequest` and its kin, naming the field and what to send instead."""
     body = parse_object(raw) if body is None else body
-    model = check_model(body.get("model"), code=CODE)
-    stream = body.get("stream")
-    if stream is None:
-        stream = False
-    elif type(stream) is not bool:
-        raise _wrong("stream", "must be true or false")
-    candidates = _integer(body, "n", 1, MAX_CANDIDATES)
+    model, stream = read_head(body)
+    candidates = read_integer(body, "n", 1, MAX_CANDIDATES)
     candidates = 1 if candidates is None else candidates
     limit = _output_limit(body)
-    temperature = body.get("temperature")
-    if temperature is not None and not (type(temperature) in (int, float) and 0 <= temperature <= MAX_TEMPERATURE):
-        raise _wrong("temperature", f"must be a number from 0 to {MAX_TEMPERATURE}")
+    if "messages" not in body and "prompt" in body:
+        raise wrong("messages", "is required here: a prompt goes to /v1/completions")
     return Call(
         operation=operation,
         format=format,
@@ -74,39 +71,56 @@ def decode_call(
         max_output=None if limit is None else limit * candidates,
         candidates=candidates,
         input_estimate=_messages_tokens(body.get("messages")) + _structured_tokens(body),
-        usage_wanted=_wants_usage(body) if stream else True,
+        usage_wanted=wants_usage(body) if stream else True,
         outside=outside,
     )
 
 
+def read_head(body: JsonObject) -> tuple[str, bool]:
+    """Model and stream. Raises `InvalidRequest` for these and for the temperature."""
+    model = check_model(body.get("model"), code=CODE)
+    stream = body.get("stream")
+    if stream is None:
+        stream = False
+    elif type(stream) is not bool:
+        raise wrong("stream", "must be true or false")
+    temperature = body.get("temperature")
+    if temperature is not None and not (type(temperature) in (int, float) and 0 <= temperature <= MAX_TEMPERATURE):
+        raise wrong("temperature", f"must be a number from 0 to {MAX_TEMPERATURE}")
+    return model, stream
+
+
 def _output_limit(body: JsonObject) -> int | None:
     """The client's limit per candidate. Zero means none, as it does to servers that write zero for absent."""
-    deprecated = _integer(body, "max_tokens", 0, MAX_OUTPUT)
-    return _integer(body, "max_completion_tokens", 0, MAX_OUTPUT) or deprecated or None
+    deprecated = read_integer(body, "max_tokens", 0, MAX_OUTPUT)
+    return read_integer(body, "max_completion_tokens", 0, MAX_OUTPUT) or deprecated or None
 
 
-def _integer(body: JsonObject, name: str, low: int, high: int) -> int | None:
+def read_integer(body: JsonObject, name: str, low: int, high: int) -> int | None:
+    """Raises `InvalidRequest` for anything but an integer within these bounds; absent and `null` are `None`."""
     value = body.get(name)
     if value is None:
         return None
     if type(value) is not int or not low <= value <= high:
-        raise _wrong(name, f"must be an integer from {low} to {high}")
+        raise wrong(name, f"must be an integer from {low} to {high}")
     return value
 
 
-def _wants_usage(body: JsonObject) -> bool:
+def wants_usage(body: JsonObject) -> bool:
+    """Whether a stream is to end in a report of usage. Raises `InvalidRequest`."""
     options = body.get("stream_options")
     if options is None:
         return False
     if not isinstance(options, dict):
-        raise _wrong("stream_options", "must be an object")
+        raise wrong("stream_options", "must be an object")
     wanted = options.get("include_usage")
     if wanted is not None and type(wanted) is not bool:
-        raise _wrong("stream_options.include_usage", "must be true or false")
+        raise wrong("stream_options.include_usage", "must be true or false")
     return bool(wanted)
 
 
-def _wrong(param: str, what: str) -> InvalidRequest:
+def wrong(param: str, what: str) -> InvalidRequest:
+    """The error that says what `param` must be."""
     return InvalidRequest(f"{param} {what}", param=param, code=CODE)
 
 
@@ -116,14 +130,14 @@ def _wrong(param: str, what: str) -> InvalidRequest:
 def _messages_tokens(messages: object) -> int:
     """Checks the messages' outer shape and estimates their tokens. What is inside is the upstream's to judge."""
     if not isinstance(messages, list) or not messages:
-        raise _wrong("messages", 'must be a list of at least one message, like {"role": "user", "content": "Hi"}')
+        raise wrong("messages", 'must be a list of at least one message, like {"role": "user", "content": "Hi"}')
     tokens = REPLY_TOKENS
     for index, message in enumerate(messages):
         if not isinstance(message, dict):
-            raise _wrong(f"messages[{index}]", "must be an object with role and content")
+            raise wrong(f"messages[{index}]", "must be an object with role and content")
         role = message.get("role")
         if not isinstance(role, str) or not role:
-            raise _wrong(f"messages[{index}].role", "must be a string: system, developer, user, assistant or tool")
+            raise wrong(f"messages[{index}].role", "must be a string: system, developer, user, assistant or tool")
         content = message.get("content")
         tokens += MESSAGE_TOKENS
         if isinstance(content, str):
@@ -137,11 +151,11 @@ def _messages_tokens(messages: object) -> int:
 
 def _parts_tokens(parts: object, index: int) -> int:
     if not isinstance(parts, list):
-        raise _wrong(f"messages[{index}].content", "must be a string, null or a list of parts")
+        raise wrong(f"messages[{index}].content", "must be a string, null or a list of parts")
     tokens = 0
     for place, part in enumerate(parts):
         if not isinstance(part, dict) or not isinstance(part.get("type"), str):
-            raise _wrong(f"messages[{index}].content[{place}]", "must be an object with a type, like text")
+            raise wrong(f"messages[{index}].content[{place}]", "must be an object with a type, like text")
         tokens += _part_tokens(part)
     return tokens
 
@@ -181,6 +195,18 @@ def _length(value: object) -> int:
     return len(value) if isinstance(value, str) else 0
 
 
+def split_candidates(call: Call) -> list[Call]:
+    """One call for each answer. A seed is counted up, as equal ones would give equal answers."""
+    count, seed = call.candidates, call.body.get("seed")
+    rest = {name: value for name, value in call.body.items() if name not in _OF_SEVERAL}
+    limit = None if call.max_output is None else call.max_output // count
+    calls = []
+    for index in range(count):
+        body = {**rest, "seed": seed + index} if type(seed) is int else rest
+        calls.append(replace(call, body=body, raw=None, candidates=1, max_output=limit))
+    return calls
+
+
 _OLD_LIMIT, _NEW_LIMIT = "max_tokens", "max_completion_tokens"
 _LIMIT_KEYS = {name: re.compile(rb'"%s"(?=[ \t\r\n]*+:)' % name.encode()) for name in (_OLD_LIMIT, _NEW_LIMIT)}
 _NAMED_MODEL = re.compile(rb'"model"[ \t\r\n]*+:[ \t\r\n]*+"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
@@ -201,19 +227,28 @@ def prepare_upstream(call: Call, *, target: Target, include_usage: bool) -> byte
         body, raw = _with_plain_effort(body, raw)
         if not call.stream and must_stream(body, target):
             body, raw = {**body, "stream": True, "stream_options": {"include_usage": True}}, None
+    return write_body(body, raw, model=target.model, add_usage=include_usage and call.stream, keys=_KEYS)
+
+
+def write_body(body: JsonObject, raw: bytes | None, *, model: str, add_usage: bool, keys: Sequence[bytes]) -> bytes:
+    """The bytes of `body` with this model, and with usage asked for in its stream: `raw` as far as that is possible.
+
+    Args:
+        keys: the members the gateway reads, quoted.
+    """
     changed: JsonObject = {}
-    if body.get("model") != target.model:
-        changed["model"] = target.model
-    if include_usage and call.stream:
+    if body.get("model") != model:
+        changed["model"] = model
+    if add_usage:
         options = body.get("stream_options") or {}
         if options.get("include_usage") is not True:
             changed["stream_options"] = {**options, "include_usage": True}
     if changed:
-        edited = None if raw is None or may_repeat(raw, _KEYS) else _edited(raw, body, changed)
+        edited = None if raw is None or may_repeat(raw, keys) else _edited(raw, body, changed)
         return dumps({**body, **changed}) if edited is None else edited
     written = dumps(body)
     # Equal bytes prove that no key was repeated, at a tenth of what looking for one costs.
-    return written if raw is None or written == raw or may_repeat(raw, _KEYS) else raw
+    return written if raw is None or written == raw or may_repeat(raw, keys) else raw
 
 
 def _with_accepted_limit(body: JsonObject, raw: bytes | None, target: Target) -> tuple[JsonObject, bytes | None]:

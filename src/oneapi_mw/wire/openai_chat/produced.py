@@ -110,6 +110,8 @@ class Tally:
                 size, known = message_bytes(message), self._messages.get(index, 0)
                 self._total += max(0, size - known)
                 self._messages[index] = max(size, known)
+            else:  # a completion, which has its text in the choice
+                self._total += _text_bytes(choice.get("text"))
 
     def text_bytes(self) -> int:
         self._fold()

@@ -42,9 +42,9 @@ _NUMBERS = (
     "presence_penalty",
     "repetition_penalty",
 )
-_SAMPLING = (*_NUMBERS, "top_k", "seed", "logit_bias")
+SAMPLING = (*_NUMBERS, "top_k", "seed", "logit_bias")
 _MAPPED = mapped(
-    *_SAMPLING,
+    *SAMPLING,
     "model",
     "messages",
     "max_completion_tokens",
@@ -99,8 +99,8 @@ def decode_request(body: JsonObject, *, model: str) -> Request:
         tools=decode_tools(fields),
         tool_choice=decode_choice(fields),
         max_output=fields.integer("max_completion_tokens") or fields.integer("max_tokens") or None,
-        sampling=_decode_sampling(fields),
-        stop=_decode_stop(fields),
+        sampling=decode_sampling(fields),
+        stop=decode_stop(fields),
         candidates=fields.integer("n"),
         logprobs=_decode_logprobs(fields),
         output=_decode_output(fields),
@@ -118,7 +118,7 @@ def decode_request(body: JsonObject, *, model: str) -> Request:
         identity=Identity(fields.text("user"), fields.text("safety_identifier"), _decode_metadata(fields)),
         service=Service(fields.text("service_tier")),
         safety=Safety(moderation=fields.object("moderation")),
-        stream=_decode_stream(fields),
+        stream=decode_stream(fields),
         prediction=fields.object("prediction"),
         extras=_unread(extras(body, _MAPPED), own_words(reasoning)),
     )
@@ -130,7 +130,8 @@ def _unread(rest: Extras, words: Mapping[str, Any]) -> Extras:
     return {NAME: left} if left else {}
 
 
-def _decode_sampling(fields: Fields) -> Sampling:
+def decode_sampling(fields: Fields) -> Sampling:
+    """Raises `InvalidRequest`, as its neighbours do."""
     bias = fields.object("logit_bias")
     if bias is not None and not all(type(value) in (int, float) for value in bias.values()):
         raise fields.wrong("logit_bias", "must be an object of token ids and numbers")
@@ -152,7 +153,8 @@ def _decode_modalities(fields: Fields) -> tuple[Modality, ...]:
     return tuple(_MODALITIES[name] for name in names)
 
 
-def _decode_stop(fields: Fields) -> tuple[str, ...]:
+def decode_stop(fields: Fields) -> tuple[str, ...]:
+    """Stop sequences, each once."""
     stop = fields.value.get("stop")
     stops = (stop,) if isinstance(stop, str) else fields.value.get("stop") or ()
     if not isinstance(stops, (list, tuple)) or not all(isinstance(entry, str) for entry in stops):
@@ -165,7 +167,8 @@ def _decode_logprobs(fields: Fields) -> int | None:
     return (top or 0) if fields.flag("logprobs") else None
 
 
-def _decode_stream(fields: Fields) -> StreamOptions:
+def decode_stream(fields: Fields) -> StreamOptions:
+    """Whether and how the answer streams."""
     options = fields.inner("stream_options")
     return StreamOptions(
         bool(fields.flag("stream")), options.flag("include_usage"), options.flag("include_obfuscation")
@@ -206,7 +209,7 @@ def _own_body(request: Request) -> JsonObject:
     encode_own_tools(request, body)
     values = {
         "max_completion_tokens": request.max_output,
-        **{name: getattr(request.sampling, name) for name in _SAMPLING},
+        **{name: getattr(request.sampling, name) for name in SAMPLING},
         "stop": list(request.stop) or None,
         "n": request.candidates,
         "verbosity": request.verbosity,

@@ -46,11 +46,11 @@ _MESSAGE = mapped(
 )
 
 
-def answer_id(upstream_id: str) -> str:
+def answer_id(upstream_id: str, prefix: str = _PREFIX) -> str:
     """An id of this format: the upstream's when it is one, else made from it, so that it stays the same."""
-    if upstream_id.startswith(_PREFIX):
+    if upstream_id.startswith(prefix):
         return upstream_id
-    return _PREFIX + hashlib.sha256(upstream_id.encode("utf-8", "surrogatepass")).hexdigest()[:29]
+    return prefix + hashlib.sha256(upstream_id.encode("utf-8", "surrogatepass")).hexdigest()[:29]
 
 
 def decode_response(body: JsonObject) -> Response:

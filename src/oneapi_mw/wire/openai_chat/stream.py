@@ -8,7 +8,7 @@ taken apart event by event.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 from oneapi_mw.canonical.events import Event
 from oneapi_mw.canonical.frames import Frame
@@ -46,7 +46,6 @@ def says_only_text(block: bytes) -> bool:
 
 _PLAIN = bytes(byte for byte in range(0x20, 0x100) if byte not in b'"\\')
 """What stands for itself in a JSON string, as far as bytes tell."""
-_CONTENT = b'"content":"'
 
 
 class _Pattern:
@@ -61,6 +60,7 @@ class _Pattern:
         "_after",
         "_before",
         "_between",
+        "_content",
         "_end",
         "_length",
         "_shown_after",
@@ -70,7 +70,12 @@ class _Pattern:
         "text_bytes",
     )
 
-    def __init__(self) -> None:
+    def __init__(self, content: bytes) -> None:
+        """
+        Args:
+            content: what a text begins after.
+        """
+        self._content = content
         self.known = False
         self.text_bytes = 0
         """UTF-8 bytes of the texts that were matched."""
@@ -78,19 +83,20 @@ class _Pattern:
     def learn(self, block: bytes, shown: bytes) -> None:
         """From a block that says only text, and how it is shown: the same, but for the name of the model."""
         event = block[: block.index(b"\n\n") + 2]
-        before, found, rest = event.partition(_CONTENT)
+        content = self._content
+        before, found, rest = event.partition(content)
         text, quote, after = rest.partition(b'"')
-        if not found or not quote or b"\\" in text or _CONTENT in after:
+        if not found or not quote or b"\\" in text or content in after:
             return
-        self._before, self._after = before + _CONTENT, quote + after
+        self._before, self._after = before + content, quote + after
         self._between = self._after + self._before
         self._start, self._end = len(self._before), -len(self._after)
         self._length = self._start - self._end
         self._shown_before = self._shown_after = b""
         if shown != block:
             shown_event = shown[: shown.index(b"\n\n") + 2]
-            before, _, rest = shown_event.partition(_CONTENT)
-            self._shown_before, self._shown_after = before + _CONTENT, rest[len(text) :]
+            before, _, rest = shown_event.partition(content)
+            self._shown_before, self._shown_after = before + content, rest[len(text) :]
         self.known = True
 
     def match(self, block: bytes) -> bytes | None:
@@ -111,18 +117,26 @@ class _Pattern:
 
 
 class ChatStreamDecoder(SseStreamDecoder):
-    """See `StreamDecoder`. A stream is complete at `[DONE]`, or when every choice that began has said it ended."""
+    """See `StreamDecoder`. A stream is complete at `[DONE]`, or when every choice that began has said it ended.
+
+    The names in the class are what a dialect of these chunks has others for.
+    """
+
+    name: ClassVar[str] = NAME
+    content: ClassVar[bytes] = b'"content":"'
+    """What the text of a chunk begins after."""
+    reader: ClassVar[type[ChunkReader]] = ChunkReader
 
     def __init__(
         self, *, full: bool, model: str | None, hide_usage: bool, max_event_bytes: int = MAX_EVENT_BYTES
     ) -> None:
         super().__init__(max_event_bytes=max_event_bytes)
-        self._reader: SignificantReader = ChunkReader(model) if full else SignificantReader(model)
+        self._reader: SignificantReader = self.reader(model) if full else SignificantReader(model)
         self._rename = _Rename(model) if model is not None else None
         self._model = model
         self._hide_usage = hide_usage
         self._tally = Tally()
-        self._pattern = _Pattern()
+        self._pattern = _Pattern(self.content)
         self._full = full
         self._skimming = False  # the answer has begun, and nobody needs its text
         self._ahead = bytearray()
@@ -134,7 +148,7 @@ class ChatStreamDecoder(SseStreamDecoder):
         if pattern.known and self._cutter.between_events:
             shown = pattern.match(data)
             if shown is not None:
-                return [Frame((), shown, NAME)]
+                return [Frame((), shown, self.name)]
         try:
             block = self._cutter.feed(data)
         except EventTooLargeError:
@@ -144,7 +158,7 @@ class ChatStreamDecoder(SseStreamDecoder):
         shown = self._skimmed(block)
         if shown is None:
             return self._read(block)
-        return [Frame((), shown, NAME)]
+        return [Frame((), shown, self.name)]
 
     def text_bytes(self) -> int:
         return self._tally.text_bytes() + self._pattern.text_bytes
@@ -198,7 +212,7 @@ class ChatStreamDecoder(SseStreamDecoder):
         if self._ahead:
             shown.insert(0, bytes(self._ahead))
             self._ahead.clear()
-        frames = [Frame(events, b"".join(shown), NAME)] if events or shown else []
+        frames = [Frame(events, b"".join(shown), self.name)] if events or shown else []
         return frames + last
 
     def _hold(self, ahead: bytes) -> list[Frame]:
@@ -238,7 +252,7 @@ class ChatStreamDecoder(SseStreamDecoder):
         return raw, None
 
     def _read_json(self, body: bytes) -> list[Frame]:
-        reader = self._reader = ChunkReader(self._model)
+        reader = self._reader = self.reader(self._model)
         events: list[Event] = []
         for chunk in documents(body):
             error = _failure(chunk)
@@ -268,7 +282,7 @@ class ChatStreamDecoder(SseStreamDecoder):
 
     def _end(self) -> list[Frame]:
         self._stop()
-        return [Frame(self._reader.end(), _DONE_EVENT, NAME)]
+        return [Frame(self._reader.end(), _DONE_EVENT, self.name)]
 
     def _fail(self, error: UpstreamError) -> list[Frame]:
         self._skimming = False
