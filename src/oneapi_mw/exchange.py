@@ -75,6 +75,11 @@ class Exchange:
     end_stream: Callable[[GatewayError], bytes] | None = None
     """How a stream that has begun ends in an error, set by the stage that encodes it: only that one knows how it is
     framed and what of it was said."""
+    parts: list[Exchange] = field(default_factory=list)
+    """Of a request that takes several upstream calls at once: one for each. They tell what is owed, each for itself;
+    what stands above sums them up."""
+    input_estimate: int = 0
+    """Of a part: its input tokens, estimated."""
 
     @property
     def elapsed_ms(self) -> int:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import Any, Literal, TypeAlias
 
 UsageSource: TypeAlias = Literal["upstream", "counted", "estimated", "mixed"]
 
@@ -38,6 +39,28 @@ class Usage:
     @property
     def total_tokens(self) -> int:
         return self.input_tokens + self.output_tokens
+
+
+def total_usage(usages: Sequence[Usage]) -> Usage:
+    """What several answers, at least one, consumed together."""
+    if len(usages) == 1:
+        return usages[0]
+    return Usage(**{field.name: _summed([getattr(usage, field.name) for usage in usages]) for field in fields(Usage)})
+
+
+def _summed(values: Sequence[Any]) -> Any:
+    """One member of all. Counts by kind are added kind by kind; of other words one stands for all or for none."""
+    known = [value for value in values if value is not None]
+    if not known:
+        return None
+    if isinstance(known[0], tuple):
+        kinds: dict[str, int] = {}
+        for kind, count in (pair for value in known for pair in value):
+            kinds[kind] = kinds.get(kind, 0) + count
+        return tuple(kinds.items())
+    if isinstance(known[0], str):
+        return known[0] if len(set(known)) == 1 else "mixed"
+    return sum(known)
 
 
 @dataclass(slots=True)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from oneapi_mw.exchange import Attempt, Exchange
-from oneapi_mw.ledger.outcome import billable_usage
+from oneapi_mw.ledger.outcome import billable_usage, calls_so_far, owed_calls
 from oneapi_mw.usage import Produced, Usage
 
 
@@ -47,3 +47,26 @@ HUNDRED = 350  # text bytes that are estimated as a hundred tokens
 def test_the_outcome_table(attempts: list[Attempt], outcome: Any, usage: Any, text_bytes: int, owed: Any) -> None:
     exchange = Exchange("r", attempts=attempts, outcome=outcome, usage=usage, produced=Produced(text_bytes))
     assert billable_usage(exchange, input_estimate=20) == owed
+
+
+def test_each_of_several_calls_is_owed_for_itself() -> None:
+    one = Exchange("r", attempts=[REFUSED, SENT], outcome="complete", usage=REPORTED, input_estimate=1)
+    cut = Exchange("r", attempts=[SENT], outcome="cancelled", produced=Produced(HUNDRED), input_estimate=2)
+    late = Exchange("r", attempts=[SENT], input_estimate=3)
+    refused = Exchange("r", attempts=[REFUSED], input_estimate=4)
+    unsent = Exchange("r", input_estimate=5)
+    whole = Exchange("r", attempts=[SENT] * 5, usage=Usage(7, 7), parts=[one, cut, late, refused, unsent])
+    assert owed_calls(whole, input_estimate=100) == [
+        (SENT, REPORTED),
+        (SENT, Usage(2, 100, source="counted")),
+        (SENT, Usage(3, 0, source="estimated")),
+    ]
+    assert [usage.input_tokens for _, usage in calls_so_far(whole, input_estimate=100)] == [100, 2, 3]
+
+
+def test_one_call_is_owed_by_the_table() -> None:
+    exchange = Exchange("r", attempts=[REFUSED, SENT], outcome="complete", usage=REPORTED)
+    assert owed_calls(exchange, input_estimate=1) == [(SENT, REPORTED)]
+    assert calls_so_far(exchange, input_estimate=1) == [(SENT, REPORTED)]
+    assert owed_calls(Exchange("r", attempts=[REFUSED]), input_estimate=1) == []
+    assert calls_so_far(Exchange("r"), input_estimate=1) == []

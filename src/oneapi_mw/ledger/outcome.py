@@ -4,9 +4,25 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from oneapi_mw.exchange import Exchange
+from oneapi_mw.exchange import Attempt, Exchange
 from oneapi_mw.tokens.estimate import estimate_tokens
 from oneapi_mw.usage import Usage
+
+
+def owed_calls(exchange: Exchange, *, input_estimate: int) -> list[tuple[Attempt, Usage]]:
+    """The upstream calls the payer owes for, mostly one, and what for. Each has a price of its own."""
+    if exchange.parts:
+        return [owed for part in exchange.parts for owed in owed_calls(part, input_estimate=part.input_estimate)]
+    usage = billable_usage(exchange, input_estimate=input_estimate)
+    return [] if usage is None else [(exchange.attempts[-1], usage)]
+
+
+def calls_so_far(exchange: Exchange, *, input_estimate: int) -> list[tuple[Attempt, Usage]]:
+    """What upstream calls under way have cost by now."""
+    if exchange.parts:
+        return [cost for part in exchange.parts for cost in calls_so_far(part, input_estimate=part.input_estimate)]
+    tried = [attempt for attempt in exchange.attempts[-1:] if not attempt.refused]
+    return [(attempt, usage_so_far(exchange, input_estimate=input_estimate)) for attempt in tried]
 
 
 def billable_usage(exchange: Exchange, *, input_estimate: int) -> Usage | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from functools import lru_cache
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -10,18 +11,18 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from oneapi_mw.canonical.call import CALL, Call
 from oneapi_mw.canonical.frames import ANSWER, EVENTS
 from oneapi_mw.errors import StoreUnavailable
-from oneapi_mw.exchange import EXCHANGE, Exchange
+from oneapi_mw.exchange import EXCHANGE, Attempt, Exchange
 from oneapi_mw.ledger.base import Denied, Ledger, LogFacts
 from oneapi_mw.ledger.hold import HOLD, Hold
 from oneapi_mw.ledger.limits import MAX_QUOTA
-from oneapi_mw.ledger.outcome import billable_usage, usage_so_far
+from oneapi_mw.ledger.outcome import calls_so_far, owed_calls
 from oneapi_mw.middleware.precharge import refusal
 from oneapi_mw.pricing.charge import charge
 from oneapi_mw.pricing.price import RATIO_SCALE, SCALE, CompiledPrice
 from oneapi_mw.principal import PRINCIPAL, Principal
 from oneapi_mw.routing.plan import PLAN, Plan
 from oneapi_mw.types import Quota
-from oneapi_mw.usage import Usage
+from oneapi_mw.usage import Usage, total_usage
 
 log = logging.getLogger("oneapi_mw.billing")
 
@@ -75,11 +76,11 @@ class SettlementMiddleware:
 
     async def _settle(self, scope: Scope, hold: Hold) -> None:
         exchange, call, plan = EXCHANGE.get(scope), CALL.get(scope), PLAN.get(scope)
-        usage = billable_usage(exchange, input_estimate=call.input_estimate)
-        if usage is None:
+        owed = owed_calls(exchange, input_estimate=call.input_estimate)
+        if not owed:
             return
-        price = plan.candidates[exchange.attempts[-1].candidate].price
-        final = charge(usage, price, group_ratio=plan.group_ratio)
+        usage = total_usage([usage for _, usage in owed])
+        final = _charge(owed, plan)
         if final > MAX_QUOTA:
             log.error(
                 "request_id=%s would cost %d: its hold is charged instead, check usage and price", hold.key, final
@@ -100,9 +101,7 @@ class SettlementMiddleware:
     async def _cover(self, scope: Scope, hold: Hold) -> None:
         """See that the hold covers what a stream has cost so far. Raises what a denied hold is answered with."""
         exchange, call, plan = EXCHANGE.get(scope), CALL.get(scope), PLAN.get(scope)
-        usage = usage_so_far(exchange, input_estimate=call.input_estimate)
-        price = plan.candidates[exchange.attempts[-1].candidate].price
-        cost = min(charge(usage, price, group_ratio=plan.group_ratio), MAX_QUOTA)
+        cost = min(_charge(calls_so_far(exchange, input_estimate=call.input_estimate), plan), MAX_QUOTA)
         if cost * 5 <= hold.amount * 4:
             return
         try:
@@ -124,6 +123,12 @@ class SettlementMiddleware:
             return answer
         hold.amount = answer.amount
         return None
+
+
+def _charge(calls: Sequence[tuple[Attempt, Usage]], plan: Plan) -> Quota:
+    """Quota owed for upstream calls, each at the price of the channel that served it."""
+    ratio = plan.group_ratio
+    return sum(charge(usage, plan.candidates[call.candidate].price, group_ratio=ratio) for call, usage in calls)
 
 
 def _is_last(message: Message) -> bool:
@@ -149,6 +154,8 @@ def log_facts(exchange: Exchange, call: Call, plan: Plan, principal: Principal, 
         }
     if usage.source != "upstream":
         metadata["usage_source"] = usage.source
+    if exchange.parts:
+        metadata["upstream_calls"] = len(exchange.parts)
     if exchange.outcome not in ("complete", "pending"):
         metadata["outcome"] = exchange.outcome
     return LogFacts(
