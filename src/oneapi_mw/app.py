@@ -34,6 +34,7 @@ from oneapi_mw.principal import PRINCIPAL
 from oneapi_mw.ratelimit.memory import MemoryLimiter
 from oneapi_mw.relay.app import Relay, RelayLimits
 from oneapi_mw.relay.counting import TokenCounting
+from oneapi_mw.relay.fanout import FanOut
 from oneapi_mw.relay.fetch import Fetcher, FetchLimits
 from oneapi_mw.relay.guard import AllowList, Guard
 from oneapi_mw.relay.passage import Proxy
@@ -233,11 +234,13 @@ def _routes(settings: Settings, resources: Resources, edit: StageEditor | None, 
         states=resources.store.responses if state_options is not None else None,
         state_options=state_options,
     )
-    relay = Relay(
-        upstream=resources.upstream,
-        limits=_relay_limits(settings),
-        carriers=_carriers(settings, resources.envelopes),
-        fetcher=_fetcher(settings),
+    relay = FanOut(
+        Relay(
+            upstream=resources.upstream,
+            limits=_relay_limits(settings),
+            carriers=_carriers(settings, resources.envelopes),
+            fetcher=_fetcher(settings),
+        )
     )
     auth = AuthMiddleware(
         _not_found, principals=resources.store.principals, key_prefix=settings.token_key_prefix, address_of=address

@@ -16,10 +16,12 @@ from oneapi_mw.pipeline import build, default_stages
 from oneapi_mw.pricing.price import RATIO_SCALE
 from oneapi_mw.principal import Principal, Role, TokenStatus, UserStatus
 from oneapi_mw.relay.app import Relay, RelayLimits
+from oneapi_mw.relay.fanout import AT_ONCE, FanOut
 from oneapi_mw.relay.upstream import BodyTooLarge, Timeouts, Upstream
 from oneapi_mw.routing.channel import Channel, Secret
 from oneapi_mw.routing.live import LiveRouter
 from oneapi_mw.types import Quota, RawHeaders
+from oneapi_mw.wire.target import ConversionOptions
 from tests.support.harness import Client, Exchanged, call, http_scope
 
 MODEL = "small"
@@ -283,6 +285,8 @@ def gateway(
     who: Principal | None = None,
     limits: RelayLimits | None = None,
     group_ratio: int = RATIO_SCALE,
+    fan_out_n: bool = False,
+    at_once: int = AT_ONCE,
 ) -> ASGIApp:
     """The default stages around the relay."""
     stages = default_stages(
@@ -290,10 +294,12 @@ def gateway(
         router=LiveRouter(
             Channels(channels if channels is not None else [channel(n) for n in (1, 2, 3)]),
             group_ratios={"default": group_ratio},
+            options=ConversionOptions(fan_out_n=fan_out_n),
         ),
         ledger=ledger,
     )
-    return build(Relay(upstream=upstream, limits=limits or RelayLimits(Timeouts(), retries=retries)), stages)
+    relay = Relay(upstream=upstream, limits=limits or RelayLimits(Timeouts(), retries=retries))
+    return build(FanOut(relay, at_once=at_once), stages)
 
 
 def body(**changes: Any) -> dict[str, Any]:

@@ -22,6 +22,7 @@ from oneapi_mw.ledger.hold import HOLD, Hold
 from oneapi_mw.ledger.limits import MAX_QUOTA
 from oneapi_mw.pricing.charge import worst_case
 from oneapi_mw.principal import PRINCIPAL, Principal
+from oneapi_mw.routing.parts import parts_of
 from oneapi_mw.routing.plan import PLAN, Plan
 from oneapi_mw.types import Quota
 
@@ -106,7 +107,16 @@ def reserve_for(call: Call, plan: Plan, principal: Principal, exchange: Exchange
 
 
 def hold_amounts(call: Call, plan: Plan) -> tuple[Quota, Quota]:
-    """(worst case over all candidates, price of the prompt alone at the first one)."""
+    """(worst case over all candidates, price of the prompt alone at the first one); the sum of both over the calls
+    that a request takes."""
+    parts = parts_of(call, plan)
+    if not parts:
+        return _amounts(call, plan)
+    amounts = [_amounts(part.call, plan) for part in parts]
+    return min(sum(amount for amount, _ in amounts), MAX_QUOTA), min(sum(least for _, least in amounts), MAX_QUOTA)
+
+
+def _amounts(call: Call, plan: Plan) -> tuple[Quota, Quota]:
     amount = 0
     for candidate in plan.candidates:
         price = candidate.price
