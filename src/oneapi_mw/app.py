@@ -29,6 +29,7 @@ from oneapi_mw.middleware.drain import Drain, DrainMiddleware
 from oneapi_mw.middleware.errors import ErrorsMiddleware, send_error
 from oneapi_mw.middleware.exchange import ExchangeMiddleware
 from oneapi_mw.middleware.history import StateOptions
+from oneapi_mw.middleware.state import StateMiddleware
 from oneapi_mw.pipeline import build, default_stages
 from oneapi_mw.principal import PRINCIPAL
 from oneapi_mw.ratelimit.memory import MemoryLimiter
@@ -265,13 +266,16 @@ def _routes(settings: Settings, resources: Resources, edit: StageEditor | None, 
         key_prefix=settings.token_key_prefix,
         address_of=address,
     )
+    state = []
+    if state_options is not None:
+        state.append(Middleware(StateMiddleware, states=resources.store.responses, options=state_options))
     return _Routes(
         relay=build(relay, edit(stages) if edit else stages),
         state=None
         if state_options is None
         else build(build_response_api(resources.store.responses, state_options), [*outer, signed_in]),
         counting=build(
-            TokenCounting(Tokenizer()), [*outer, signed_in, Middleware(ConvertMiddleware, limits=body_limits)]
+            TokenCounting(Tokenizer()), [*outer, signed_in, Middleware(ConvertMiddleware, limits=body_limits), *state]
         ),
         admin=build(build_admin(services), outer),
         models=build(build_models(services), [outer[0], Middleware(ModelDialectMiddleware), *outer[1:], signed_in]),

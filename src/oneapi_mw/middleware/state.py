@@ -65,6 +65,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("oneapi_mw.state")
 
 HEADER = b"x-oneapi-state"
+_OPERATIONS = ("chat", "count_tokens")
 CLAIM_SECONDS = 300.0
 """How long a conversation waits for a request that was lost; one that takes longer is only disturbed by others."""
 STORE_SECONDS = 10.0
@@ -80,7 +81,8 @@ class StateMiddleware:
 
     Stands between convert and route: what is put in counts for the estimate, hence for routing and for the hold.
     Reads `EXCHANGE`, `PRINCIPAL` and `CALL`; provides `CALL` with the whole input, and `ORIGIN`. Requests of other
-    formats pass untouched, and so do those that neither continue anything nor want to be kept.
+    formats pass untouched, and so do those that neither continue anything nor want to be kept. Of a request whose
+    tokens are to be counted nothing is kept.
 
     An answer that is kept gets an id of ours. It is stored before its last message goes on; when that fails it goes
     on all the same, with `X-Oneapi-State: not_stored` where the header is still to be sent.
@@ -106,7 +108,7 @@ class StateMiddleware:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         call = CALL.find(scope)
-        if call is None or call.format != NAME or call.operation != "chat":
+        if call is None or call.format != NAME or call.operation not in _OPERATIONS:
             await self.app(scope, receive, send)
             return
         principal = PRINCIPAL.get(scope)
@@ -116,6 +118,8 @@ class StateMiddleware:
             return
         if self._options.shadow:
             asked = Asked(keep=asked.keep)
+        if call.operation != "chat":  # nothing is said
+            asked = replace(asked, keep=False)
         await _Turn(self, scope, call, asked, principal).run(receive, send)
 
     def _is_foreign(self, asked: Asked) -> bool:

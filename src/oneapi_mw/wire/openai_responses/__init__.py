@@ -36,7 +36,7 @@ __all__ = ["FORMAT", "Responses"]
 class Responses(WireFormat):
     name = NAME
     vendor = VENDOR
-    paths = MappingProxyType({"/v1/responses": "chat"})
+    paths = MappingProxyType({"/v1/responses": "chat", "/v1/responses/input_tokens": "count_tokens"})
 
     def decode_call(
         self, raw: bytes, *, operation: str, outside: Outside = BODY_ALONE, body: JsonObject | None = None
@@ -44,6 +44,8 @@ class Responses(WireFormat):
         return calls.decode_call(raw, operation=operation, format=self.name, outside=outside, body=body)
 
     def decode_request(self, call: Call) -> Request:
+        if call.operation == "count_tokens":
+            calls.refuse_unknown_input(call.body)
         return requests.decode_request(call.body, model=call.model)
 
     def encode_request(self, request: Request, target: Target) -> Encoded:
@@ -53,6 +55,8 @@ class Responses(WireFormat):
         return responses.decode_response(body)
 
     def encode_response(self, response: Response, call: Call, *, request_id: str = "", created: int = 0) -> JsonObject:
+        if call.operation == "count_tokens":
+            return responses.encode_count(response)
         return responses.encode_response(response, call, request_id=request_id, created=created)
 
     def read_usage(self, body: JsonObject) -> Usage | None:

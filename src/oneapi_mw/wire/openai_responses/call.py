@@ -67,13 +67,24 @@ def decode_call(
         operation=operation,
         format=format,
         model=model,
-        stream=stream,
+        stream=stream and operation == "chat",
         body=body,
         raw=raw,
-        max_output=_output_limit(body),
+        max_output=0 if operation == "count_tokens" else _output_limit(body),
         input_estimate=REPLY_TOKENS + text_tokens(instructions or "") + _input_tokens(body) + _structured_tokens(body),
         outside=outside,
     )
+
+
+def refuse_unknown_input(body: JsonObject) -> None:
+    """Raise `InvalidRequest` for a body that stands for input which nobody has put into it: it cannot be counted."""
+    for name in _STATE:
+        if body.get(name) is not None:
+            raise InvalidRequest(
+                f"What {name} stands for is not known here, so its tokens cannot be counted: send the whole input",
+                param=name,
+                code="unsupported_parameter",
+            )
 
 
 def _output_limit(body: JsonObject) -> int | None:

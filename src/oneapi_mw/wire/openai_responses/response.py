@@ -39,6 +39,12 @@ def encode_response(response: Response, call: Call, *, request_id: str = "", cre
     return answer
 
 
+def encode_count(response: Response) -> JsonObject:
+    """The answer to a request to count its input."""
+    tokens = response.usage.input_tokens if response.usage is not None else 0
+    return {"object": "response.input_tokens", "input_tokens": tokens}
+
+
 def _first(response: Response) -> Response:
     """The one candidate this format can tell."""
     found = response.candidates[:1] or ((Candidate(finish="content_filter"),) if response.prompt_block else ())
