@@ -239,3 +239,26 @@ async def test_the_start_waits_for_what_comes_after_it() -> None:
     assert not client.exchanged.started, "an error can still take its place"
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
+
+
+@pytest.mark.parametrize(
+    ("path", "fields"),
+    [
+        ("/v1/responses/input_tokens", {"input": "Hi"}),
+        ("/v1/messages/count_tokens", {"messages": [{"role": "user", "content": "Hi"}]}),
+    ],
+)
+async def test_an_app_that_speaks_one_format_has_its_operations_alone(path: str, fields: dict[str, Any]) -> None:
+    app = ConvertMiddleware(Echo(), speaks="openai_chat")
+    with pytest.raises(GatewayError) as caught:
+        await call(app, "POST", path, json={"model": "m", **fields})
+    assert (caught.value.status, path in caught.value.message) == (404, True)
+
+
+async def test_an_app_that_speaks_chats_continues_texts() -> None:
+    head: Message = {**START, "headers": [(b"content-type", b"application/json")]}
+    inner = sending(head, {"type": "http.response.body", "body": answer(" upon a time")})
+    app = ConvertMiddleware(inner, speaks="openai_chat")
+    exchanged = await call(app, "POST", "/v1/completions", json={"model": "m", "prompt": "Once", "echo": True})
+    assert exchanged.json()["choices"][0]["text"] == "Once upon a time"
+    assert exchanged.json()["object"] == "text_completion"

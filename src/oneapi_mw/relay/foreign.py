@@ -11,7 +11,7 @@ from oneapi_mw.canonical.events import Event, Failed
 from oneapi_mw.canonical.fold import fold, unfold
 from oneapi_mw.canonical.frames import ANSWER, EVENTS, Answer, Frame, Offer
 from oneapi_mw.canonical.response import Response
-from oneapi_mw.errors import GatewayError, UpstreamError, UpstreamInvalidResponse
+from oneapi_mw.errors import GatewayError, NotFound, UpstreamError, UpstreamInvalidResponse
 from oneapi_mw.jsontext import dumps, loads
 from oneapi_mw.middleware.auth import CREDENTIAL_HEADERS
 from oneapi_mw.models.catalogue import rules_of
@@ -42,10 +42,14 @@ class ForeignApp:
             await self.app(scope, receive, send)
             return
         wire = get_format(self._format)
+        try:
+            path = wire.upstream_path(call.operation, model=call.model, stream=call.stream)
+        except KeyError:
+            raise NotFound(f"Invalid URL (POST {call.outside.path}): the app behind it has no such path") from None
         request = apply_wish(get_format(call.format).decode_request(call), call.wish)
         target = Target(call.model, rules_of(call.model), wire.vendor)
         outgoing = wire.encode_call(request, call, target=target)
-        inner = _asking(scope, wire.upstream_path(call.operation, model=call.model, stream=call.stream), outgoing.body)
+        inner = _asking(scope, path, outgoing.body)
         dropped = client_fields(call, outgoing.dropped)
         answering = _Answering(send, call, wire, Conversion(request, outgoing, None), dropped)
         await self.app(inner, _once(outgoing.body, receive), answering)
