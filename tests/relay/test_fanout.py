@@ -409,6 +409,23 @@ async def test_a_part_that_fails_before_anything_was_said_costs_nothing() -> Non
     assert await ledger.check() == 0
 
 
+@pytest.mark.parametrize("as_stream", [False, True])
+async def test_a_fault_of_the_gateway_itself_ends_every_part(as_stream: bool) -> None:
+    gate = Gate()
+    waiting = streamed(FIRST, TEXT, gate) if as_stream else buffered(waiting=gate)
+    upstream, ledger = ScriptedUpstream(waiting, buffered(waiting=gate)), WatchedLedger()
+    asking = begin(gateway(upstream, ledger), prompt=["A", "B"], stream=as_stream)
+    await gate.reached.wait()
+    if as_stream:
+        await asking.client.until(lambda exchanged: b"xxx" in exchanged.body)
+    gate.fail(ZeroDivisionError())
+    exchanged = await asking.end()
+    assert exchanged.status == (200 if as_stream else 500)
+    assert b"internal_error" in exchanged.body
+    assert await ledger.check() == 2 * PROMPT + (400 if as_stream else 0)
+    assert upstream.all_closed
+
+
 async def test_a_refusal_of_the_gateway_itself() -> None:
     upstream, ledger = ScriptedUpstream(), WatchedLedger()
     exchanged = await ask(gateway(upstream, ledger), suffix="the end")

@@ -226,6 +226,11 @@ def test_an_echo_comes_once_and_even_without_an_answer() -> None:
     assert texts(encode([Started(), Finished(0, "stop"), Ended()], asked)) == {0: "Once"}
 
 
+def test_token_ids_are_echoed_by_nobody_but_who_reads_them() -> None:
+    asked = call(prompt=[[1, 2], [3]], echo=True, stream=True)
+    assert texts(encode(unfold(RESPONSE), asked)) == {0: "one", 1: "two!"}
+
+
 def test_usage_is_told_to_those_who_ask() -> None:
     assert b"usage" not in encode(unfold(RESPONSE), call(stream=True))
 
@@ -329,6 +334,21 @@ def test_logprobs_round_trip(rows: list[tuple[str, float | None, dict[str, float
         "top_logprobs": others if any(others) else None,
     }
     assert encode_logprobs(decode_logprobs(lists), 0)[0] == lists
+
+
+def test_malformed_logprobs_are_read_as_far_as_they_go() -> None:
+    lists = {"tokens": ["a", 1, "b"], "token_logprobs": [-1.0], "top_logprobs": [None]}
+    entries = decode_logprobs(lists)
+    assert [(entry["token"], entry["logprob"], entry["top_logprobs"]) for entry in entries] == [
+        ("a", -1.0, []),
+        ("b", None, []),
+    ]
+    assert decode_logprobs({"tokens": None}) == decode_logprobs(None) == []
+    odd = [{"token": 1, "logprob": -1.0, "top_logprobs": [{"token": 2}, "x", {"token": "y"}]}]
+    assert encode_logprobs(odd, 3) == (
+        {"tokens": [""], "token_logprobs": [-1.0], "text_offset": [3], "top_logprobs": [{"y": None}]},
+        3,
+    )
 
 
 said = st.lists(st.text(min_size=1, max_size=6), max_size=4)

@@ -8,7 +8,9 @@ import orjson
 import pytest
 
 from oneapi_mw.canonical.call import Call
+from oneapi_mw.canonical.response import Response
 from oneapi_mw.errors import InvalidJson, InvalidRequest
+from oneapi_mw.usage import Usage
 from oneapi_mw.wire.openai_responses import FORMAT
 from oneapi_mw.wire.target import target_for
 from tests.wire.openai_responses.support import Json
@@ -133,3 +135,27 @@ def test_encode_call_names_the_upstream_model() -> None:
     call = call_of({"model": "m", "input": "x"})
     outgoing = FORMAT.encode_call(FORMAT.decode_request(call), call, target=target_for("up"))
     assert orjson.loads(outgoing.body)["model"] == "up"
+
+
+# Counting.
+
+
+def counted(**fields: Any) -> Call:
+    return FORMAT.decode_call(orjson.dumps({"model": "m", **fields}), operation="count_tokens")
+
+
+def test_a_count_neither_streams_nor_says_anything() -> None:
+    call = counted(input="Hi", stream=True, max_output_tokens=20)
+    assert (call.operation, call.stream, call.max_output) == ("count_tokens", False, 0)
+    response = Response(usage=Usage(input_tokens=7))
+    assert FORMAT.encode_response(response, call) == {"object": "response.input_tokens", "input_tokens": 7}
+    assert FORMAT.encode_response(Response(), call)["input_tokens"] == 0
+    assert FORMAT.decode_request(call).turns
+
+
+@pytest.mark.parametrize("fields", [{"previous_response_id": "r"}, {"conversation": "c"}, {"prompt": {"id": "p"}}])
+def test_what_is_not_known_is_not_counted(fields: Json) -> None:
+    call = counted(input="Hi", **fields)
+    with pytest.raises(InvalidRequest) as caught:
+        FORMAT.decode_request(call)
+    assert caught.value.param == next(iter(fields))
