@@ -11,7 +11,6 @@ from oneapi_mw.models.rules import ModelRules
 _MODELS = "https://developers.openai.com/api/docs/models"
 _REASONING = "https://developers.openai.com/api/docs/guides/reasoning"
 _SEARCH = "https://developers.openai.com/api/docs/guides/tools-web-search"
-_COMPLETIONS = "https://developers.openai.com/api/docs/deprecations"
 _AUDIO = "https://developers.openai.com/api/docs/guides/audio"
 _LOW_TO_HIGH = ("low", "medium", "high")
 _NONE_TO_XHIGH = ("none", "low", "medium", "high", "xhigh")
@@ -125,7 +124,7 @@ _AUDIO_MODEL = replace(
     source=_AUDIO,
 )
 
-_COMPLETES = replace(_PLAIN, completes_only=True, max_output=4096, source=_COMPLETIONS)
+_COMPLETES = replace(_PLAIN, completes_only=True, max_output=4096)
 
 _GPT = (
     Row(("gpt-3.5*", "gpt-35-turbo*"), replace(_PLAIN, max_output=4096)),
