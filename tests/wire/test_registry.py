@@ -4,9 +4,16 @@ from __future__ import annotations
 
 import pytest
 
+from oneapi_mw.canonical.call import Call
 from oneapi_mw.exchange import Endpoint
 from oneapi_mw.wire.base import WireFormat
+from oneapi_mw.wire.envelope_bodies import without_envelopes
+from oneapi_mw.wire.recovery import recognised
 from oneapi_mw.wire.registry import endpoint_for, formats, get_format
+from oneapi_mw.wire.target import Target
+from oneapi_mw.wire.url_media import url_parts
+from oneapi_mw.wire.wish import ReasoningWish
+from oneapi_mw.wire.wish_applied import apply_to_body
 
 ALL = list(formats().values())
 
@@ -45,3 +52,13 @@ def test_claude_code_doubles_paths(prefix: str) -> None:
     assert endpoint_for(f"{prefix}/messages") == Endpoint("chat", "anthropic_messages")
     assert endpoint_for(f"{prefix}/messages/count_tokens") == Endpoint("count_tokens", "anthropic_messages")
     assert endpoint_for(f"{prefix}/messages/more") is None
+
+
+@pytest.mark.parametrize("wire", ALL, ids=lambda wire: str(wire.name))
+def test_what_goes_by_formats_knows_all_of_them(wire: WireFormat) -> None:
+    """Tables beside the codecs: nothing in them fails for a format that has no use for them."""
+    call = Call("chat", wire.name, "m", False, {}, b"{}")
+    assert url_parts(call) == []
+    assert without_envelopes(wire.name, {}) == {}
+    assert apply_to_body(wire.name, {}, ReasoningWish(), Target("m"), provider="openai").body == {}
+    assert recognised(wire.name, "something else") is None

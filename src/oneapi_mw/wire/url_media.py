@@ -228,6 +228,11 @@ def _gemini_file(part: JsonObject, name: str, file: JsonObject, where: str, edit
     return {key if key != name else "inlineData": value if key != name else data for key, value in part.items()}
 
 
+def _nothing(body: JsonObject, edit: Edit) -> JsonObject:
+    """Of a format without media."""
+    return body
+
+
 def _kind(media_type: str | None) -> Kind:
     match (media_type or "").partition("/")[0]:
         case "image":
@@ -247,4 +252,5 @@ _EDITED: Mapping[str, Callable[[JsonObject, Any], JsonObject]] = {
     "openai_responses": _responses,
     "anthropic_messages": _messages,
     "gemini": _gemini,
+    "openai_completions": _nothing,
 }
