@@ -491,3 +491,28 @@ async def test_a_server_that_fails_to_send_is_a_client_that_left() -> None:
     await app(http_scope("POST", "/v1/completions", headers=HEADERS), client.receive, send)
     assert await ledger.check() > 0
     assert upstream.all_closed
+
+
+async def test_what_a_model_is_not_asked_is_told_in_the_clients_words() -> None:
+    claude = {"id": "m", "type": "message", "role": "assistant", "model": "small", "stop_reason": "end_turn"}
+    reply = buffered(orjson.dumps({**claude, "content": [], "usage": {"input_tokens": 4, "output_tokens": 1}}))
+    upstream, ledger = ScriptedUpstream(reply, reply), WatchedLedger()
+    app = gateway(upstream, ledger, channels=[channel(type=14)])
+    exchanged = await ask(app, prompt=["A", "B"], logprobs=1, seed=4, x_own=True)
+    assert exchanged.headers["x-oneapi-dropped"] == "seed, logprobs, x_own"
+    assert await ledger.check() == 2 * (4 + 4)
+
+
+@pytest.mark.parametrize(
+    ("query", "dropped"), [(b"reasoning_effort=low", "reasoning_effort"), (b"thinking=1", "thinking")]
+)
+async def test_a_text_completion_model_cannot_be_asked_to_reason(query: bytes, dropped: str) -> None:
+    whole = {"id": "cmpl-9", "object": "text_completion", "created": 1, "model": "small"}
+    raw = orjson.dumps({**whole, "choices": [{"index": 0, "text": "t", "finish_reason": "stop"}]})
+    upstream = ScriptedUpstream(buffered(raw))
+    native = channel(config={"supported_endpoints": ["completions"]})
+    client = Client(orjson.dumps({"model": "small", "prompt": "A", "reasoning_format": "hidden"}))
+    scope = http_scope("POST", "/v1/completions", headers=HEADERS, query=query)
+    await gateway(upstream, WatchedLedger(), channels=[native])(scope, client.receive, client.send)
+    assert client.exchanged.headers["x-oneapi-dropped"] == dropped
+    assert upstream.requests[0].body == {"model": "small", "prompt": "A"}

@@ -121,6 +121,12 @@ _FIELDS: Mapping[str, Mapping[str, str]] = {
         "top_p": "generationConfig.topP",
         "turns": "contents",
     },
+    "openai_completions": {
+        "candidates": "n",
+        "identity.end_user": "user",
+        "max_output": "max_tokens",
+        "turns": "prompt",
+    },
 }
 """Canonical path -> field of the client's format, where they differ; what lies below a path keeps its own name."""
 _TOOL_FIELDS: Mapping[str, Mapping[str, str]] = {

@@ -241,7 +241,8 @@ def apply_to_gemini_body(body: JsonObject, wish: ReasoningWish, target: Target, 
 
 def _apply_to_prompt_body(body: JsonObject, wish: ReasoningWish, target: Target, *, provider: str) -> BodyEdit:
     """A text completion model does not reason."""
-    return BodyEdit(without_own(body), ("reasoning",) if wish.asks and not wish.off else ())
+    asked = "thinking" if wish.effort is None else "reasoning_effort"
+    return BodyEdit(without_own(body), (asked,) if wish.asks and not wish.off else ())
 
 
 # All of them
