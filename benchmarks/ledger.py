@@ -84,7 +84,7 @@ class Counted:
     """A backend that counts its batches."""
 
     def __init__(self, backend: Backend, result: Result) -> None:
-        self.lanes = backend.lanes
+        self.lanes, self.remind_below = backend.lanes, backend.remind_below
         self.start, self.aclose = backend.start, backend.aclose
         self._run, self._result = backend.run, result
 

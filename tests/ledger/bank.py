@@ -29,6 +29,8 @@ _TABLES = (
     "billing_holds",
     "billing_entries",
     "billing_outbox",
+    "billing_events",
+    "token_transactions",
     "logs",
     "user_request_costs",
     "tokens",

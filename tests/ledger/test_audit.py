@@ -11,9 +11,11 @@ from tests.ledger.bank import FACTS, SQL_BACKENDS, Bank, open_bank, reserve
 
 DEVIATIONS = [
     ("UPDATE users SET quota = quota + 1", "I-1 user {user}"),
+    ("UPDATE users SET held = held + 1", "I-1 user {user}"),
     ("UPDATE tokens SET remain_quota = remain_quota - 1", "I-1 token {token}"),
     ("UPDATE users SET used_quota = used_quota + 1, quota = quota - 1", "I-2 user {user}"),
     ("UPDATE tokens SET used_quota = used_quota + 1", "I-2 token {token}"),
+    ("UPDATE logs SET type = 7", "I-2 user {user}"),
     ("DELETE FROM logs", "I-5 hold settled"),
     ("UPDATE logs SET quota = quota + 1", "I-9 hold settled"),
     ("DELETE FROM user_request_costs", "I-9 hold settled"),

@@ -73,7 +73,7 @@ async def test_a_transaction_that_cannot_be_rolled_back_ends_with_its_connection
 
     user = await bank.user(1000)
     token = await bank.token(user)
-    writer = sqlite._Writer(str(bank.url.path), "worker")
+    writer = sqlite._Writer(str(bank.url.path), "worker", lambda: 0)
     writer._db = Broken(writer._db)  # type: ignore[assignment]
     reservation = Reservation(reserve(user, token, 100), asyncio.get_running_loop().create_future(), 0.0)
 

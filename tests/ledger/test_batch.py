@@ -23,6 +23,7 @@ class Script:
 
     def __init__(self, number_of_lanes: int = 1) -> None:
         self.lanes = number_of_lanes
+        self.remind_below = 0
         self.batches: list[list[str]] = []
         self.closed = False
         self.gate = asyncio.Event()
@@ -57,7 +58,7 @@ class NoBooks:
 
     async def renew(self, marks: Mapping[str, int]) -> None: ...
 
-    async def expired(self, limit: int) -> Sequence[tuple[str, LogFacts]]:
+    async def expired(self, limit: int, *, keys: Sequence[str] | None = None) -> Sequence[tuple[str, LogFacts]]:
         found, self.late = self.late[:limit], self.late[limit:]
         return found
 

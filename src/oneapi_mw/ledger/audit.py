@@ -5,22 +5,29 @@ period is a name everywhere. Run all of them in one snapshot: between two transa
 invariant holds, between two statements of ours it need not.
 """
 
+# ruff: noqa: S608 -- what is put into the queries are other queries
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from oneapi_mw.ledger.base import Finding
+from oneapi_mw.ledger.base import CONSUMED, EXTERNAL, EXTERNAL_USE, Finding
 from oneapi_mw.ledger.operation import OPEN, SETTLED
-from oneapi_mw.ledger.rows import CONSUMED
+
+_CHARGES = f"""
+    SELECT l.id, l.user_id, l.token_id, l.request_id, l.quota
+    FROM logs l LEFT JOIN billing_holds h ON h.key = l.request_id
+    WHERE l.type = {CONSUMED} OR (l.type = {EXTERNAL_USE} AND h.kind = '{EXTERNAL}')
+"""
+"""Log rows that charge. Other rows of the second type tell what a charge consists of."""
 
 
 @dataclass(frozen=True, slots=True)
 class Check:
     """`sql` returns (id, expected, actual); `subject` and `detail` say what these are.
 
-    Its parameters are `:open`, `:settled`, `:consumed` (numbers of the tables) and `:now_ms`.
+    Its parameters are `:open`, `:settled` (numbers of the table) and `:now_ms`.
     """
 
     invariant: str
@@ -30,7 +37,7 @@ class Check:
 
     def values(self, now_ms: int) -> dict[str, int]:
         """The parameters this check uses."""
-        all_values = {"open": OPEN, "settled": SETTLED, "consumed": CONSUMED, "now_ms": now_ms}
+        all_values = {"open": OPEN, "settled": SETTLED, "now_ms": now_ms}
         return {name: value for name, value in all_values.items() if f":{name}" in self.sql}
 
     def findings(self, rows: Iterable[Sequence[Any]]) -> list[Finding]:
@@ -57,6 +64,18 @@ CHECKS = (
     ),
     Check(
         "I-1",
+        "user",
+        "open holds are {expected}, but {actual} is counted as held",
+        """
+        SELECT u.id, COALESCE(h.total, 0), u.held
+        FROM users u
+        LEFT JOIN (SELECT user_id, SUM(amount) AS total FROM billing_holds WHERE state = :open
+            GROUP BY user_id) h ON h.user_id = u.id
+        WHERE u.held <> COALESCE(h.total, 0)
+        """,
+    ),
+    Check(
+        "I-1",
         "token",
         "credits are {expected}, but what remains, what was charged and open holds make {actual}",
         """
@@ -73,10 +92,10 @@ CHECKS = (
         "I-2",
         "user",
         "log rows make {expected}, but the used quota is {actual}",
-        """
+        f"""
         SELECT u.id, COALESCE(l.total, 0), u.used_quota
         FROM users u
-        LEFT JOIN (SELECT user_id, SUM(quota) AS total FROM logs WHERE type = :consumed
+        LEFT JOIN (SELECT user_id, SUM(quota) AS total FROM ({_CHARGES}) c
             GROUP BY user_id) l ON l.user_id = u.id
         WHERE u.used_quota <> COALESCE(l.total, 0)
         """,
@@ -85,10 +104,10 @@ CHECKS = (
         "I-2",
         "token",
         "log rows make {expected}, but the used quota is {actual}",
-        """
+        f"""
         SELECT t.id, COALESCE(l.total, 0), t.used_quota
         FROM tokens t
-        LEFT JOIN (SELECT token_id, SUM(quota) AS total FROM logs WHERE type = :consumed
+        LEFT JOIN (SELECT token_id, SUM(quota) AS total FROM ({_CHARGES}) c
             GROUP BY token_id) l ON l.token_id = t.id
         WHERE t.used_quota <> COALESCE(l.total, 0)
         """,
@@ -97,9 +116,9 @@ CHECKS = (
         "I-5",
         "hold",
         "settled once, but it has {actual} log rows",
-        """
+        f"""
         SELECT h.key, 1, COUNT(l.id)
-        FROM billing_holds h LEFT JOIN logs l ON l.request_id = h.key AND l.type = :consumed
+        FROM billing_holds h LEFT JOIN ({_CHARGES}) l ON l.request_id = h.key
         WHERE h.state = :settled GROUP BY h.key HAVING COUNT(l.id) <> 1
         """,
     ),
@@ -107,9 +126,9 @@ CHECKS = (
         "I-9",
         "hold",
         "settled at {expected}, but its log row says {actual}",
-        """
+        f"""
         SELECT h.key, h.final, l.quota FROM billing_holds h
-        JOIN logs l ON l.request_id = h.key AND l.type = :consumed
+        JOIN ({_CHARGES}) l ON l.request_id = h.key
         WHERE h.state = :settled AND l.quota <> h.final
         """,
     ),

@@ -7,6 +7,9 @@ consumed, return the rest) or `void` (return everything). All operations are ide
                          |                  |----void----> void
                          '-- lease ended --sweep--> settled (estimated) or void
 
+A hold of kind `external` is somebody else's: its lease is the time that was agreed for it, so nobody renews it, and
+when it ends the amount set aside is charged.
+
 Every method hands its operation to the backend before it first waits: cancelling the caller never takes
 an operation back, so a cancelled request ends its hold simply by calling `void` or `settle` on its way out.
 An ending asked for while the reserve of the same key is still on its way is carried out after it.
@@ -25,6 +28,26 @@ HoldState: TypeAlias = Literal["open", "settled", "void"]
 
 LEASE_SECONDS = 60
 """How long a hold stays open without its worker renewing it, by the database's clock."""
+EXTERNAL = "external"
+"""`Reserve.kind` of the external billing API."""
+CONSUMED, EXTERNAL_USE = 2, 7
+"""`logs.type` of a settlement: a model call's, and that of a hold of kind `external`."""
+REMIND_BELOW: Quota = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class ExternalNote:
+    """What a call of the external billing API said; kept beside its hold, in the same transaction."""
+
+    transaction_id: str
+    """At most 128 characters. The hold's key is made from it, so that both are unique together."""
+    token_uuid: str
+    user_uuid: str
+    reason: str
+    request_id: str = ""
+    """Of the call that made the hold."""
+    trace_id: str = ""
+    elapsed_time_ms: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +72,8 @@ class Reserve:
     body_hash: str = ""
     log: JsonObject = field(default_factory=dict)
     """What a log row needs that is known at admission (see `LogFacts`), for holds a sweeper has to end."""
+    note: ExternalNote | None = None
+    """Only of kind `external`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +111,7 @@ class LogFacts:
     """Milliseconds."""
     is_stream: bool = False
     metadata: Mapping[str, object] | None = None
+    type: int = CONSUMED
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +146,10 @@ class Finding:
 class Ledger(Protocol):
     """Quota balances, as billing needs them. Raises `StoreUnavailable` when the backend cannot be reached."""
 
+    remind_below: Quota
+    """A settlement that takes what a user has not spent from here or above to less writes an event, in the same
+    transaction. What open holds have set aside is not spent. 0 for no events."""
+
     async def start(self) -> None: ...
 
     async def aclose(self) -> None:
@@ -151,10 +181,14 @@ class Ledger(Protocol):
         """End the hold and return everything. Unknown keys are voided trivially."""
 
     async def renew(self, marks: Mapping[str, Quota]) -> None:
-        """Extend the lease of this worker's open holds; `marks` maps keys to what is owed by now."""
+        """Extend the lease of this worker's open holds, external ones excepted; `marks` maps keys to what is owed by
+        now."""
 
     async def sweep(self, *, limit: int = 500) -> int:
         """End holds whose lease ran out: at the last mark or `fallback`, whichever is more. Returns how many."""
+
+    async def expire(self, keys: Sequence[str]) -> int:
+        """End those external holds whose time is over, as a sweep would. Returns how many."""
 
     async def user_balance(self, user_id: int) -> Balance:
         """Raises `KeyError` for a user that does not exist."""

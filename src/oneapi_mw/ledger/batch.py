@@ -21,7 +21,16 @@ from functools import partial
 from typing import Protocol
 
 from oneapi_mw.errors import NotStarted, StoreUnavailable
-from oneapi_mw.ledger.base import LEASE_SECONDS, Balance, Denied, Finding, Held, LogFacts, Reserve, Settled
+from oneapi_mw.ledger.base import (
+    LEASE_SECONDS,
+    Balance,
+    Denied,
+    Finding,
+    Held,
+    LogFacts,
+    Reserve,
+    Settled,
+)
 from oneapi_mw.ledger.lane import Lane, expire
 from oneapi_mw.ledger.limits import check_amounts, check_key
 from oneapi_mw.ledger.operation import BY_ESTIMATE, Away, Backend, Ending, Extension, Operation, Reservation
@@ -41,8 +50,8 @@ class Books(Protocol):
     """What is read and kept beside the lanes. Raises `StoreUnavailable`."""
 
     async def renew(self, marks: Mapping[str, Quota]) -> None: ...
-    async def expired(self, limit: int) -> Sequence[tuple[str, LogFacts]]:
-        """Open holds whose lease has ended, with the log facts noted at admission."""
+    async def expired(self, limit: int, *, keys: Sequence[str] | None = None) -> Sequence[tuple[str, LogFacts]]:
+        """Open holds whose lease has ended, with the log facts noted at admission; of `keys` the external ones."""
 
     async def user_balance(self, user_id: int) -> Balance: ...
     async def token_balance(self, token_id: int) -> Balance: ...
@@ -77,6 +86,14 @@ class BatchedLedger:
         self._closing = False
         self._renewed_at: float | None = None  # by the wall clock: a machine that slept has renewed nothing, either
         self._renewals_missed_at = -math.inf
+
+    @property
+    def remind_below(self) -> Quota:
+        return self._backend.remind_below
+
+    @remind_below.setter
+    def remind_below(self, quota: Quota) -> None:
+        self._backend.remind_below = quota
 
     async def start(self) -> None:
         self._loop = asyncio.get_running_loop()
@@ -160,7 +177,13 @@ class BatchedLedger:
         overdue = self._renewed_at is not None and abs(time.time() - self._renewed_at) >= LEASE_SECONDS
         if overdue or now < self._renewals_missed_at + LEASE_SECONDS:
             return 0
-        endings = [self._end(key, BY_ESTIMATE, facts) for key, facts in await self._books.expired(limit)]
+        return await self._end_late(await self._books.expired(limit))
+
+    async def expire(self, keys: Sequence[str]) -> int:
+        return await self._end_late(await self._books.expired(len(keys), keys=keys)) if keys else 0
+
+    async def _end_late(self, late: Sequence[tuple[str, LogFacts]]) -> int:
+        endings = [self._end(key, BY_ESTIMATE, facts) for key, facts in late]
         results = await asyncio.gather(*endings, return_exceptions=True)
         for result in results:
             if isinstance(result, StoreUnavailable):

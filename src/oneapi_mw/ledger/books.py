@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import islice
 
 from sqlalchemy import case, literal_column, select, text, update
 
 from oneapi_mw.ledger.audit import CHECKS
-from oneapi_mw.ledger.base import LEASE_SECONDS, Balance, Finding, LogFacts
+from oneapi_mw.ledger.base import EXTERNAL, LEASE_SECONDS, Balance, Finding, LogFacts
 from oneapi_mw.ledger.database import Database
 from oneapi_mw.ledger.operation import OPEN
 from oneapi_mw.ledger.rows import stored_facts
@@ -30,7 +30,8 @@ class SqlBooks:
 
     async def renew(self, marks: Mapping[str, Quota]) -> None:
         """Holds that are being ended at this moment are passed over: waiting for them would invite deadlocks."""
-        mine = select(_HOLDS.c.key).where(_OPEN, _HOLDS.c.worker == self._worker).order_by(_HOLDS.c.key)
+        mine = select(_HOLDS.c.key).where(_OPEN, _HOLDS.c.worker == self._worker, _HOLDS.c.kind != EXTERNAL)
+        mine = mine.order_by(_HOLDS.c.key)
         async with self._database.writing() as connection:
             keys = (await connection.scalars(mine.with_for_update(skip_locked=True))).all()
             lease_until = self._database.now_ms + LEASE_SECONDS * 1000
@@ -43,13 +44,15 @@ class SqlBooks:
                 marked = update(_HOLDS).where(_HOLDS.c.key == key, _HOLDS.c.mark < mark)
                 await connection.execute(marked.values(mark=mark))
 
-    async def expired(self, limit: int) -> list[tuple[str, LogFacts]]:
+    async def expired(self, limit: int, *, keys: Sequence[str] | None = None) -> list[tuple[str, LogFacts]]:
         late = (
             select(_HOLDS.c.key, _HOLDS.c.facts)
             .where(_OPEN, _HOLDS.c.lease_until <= self._database.now_ms)
             .order_by(_HOLDS.c.lease_until)
             .limit(limit)
         )
+        if keys is not None:
+            late = late.where(_HOLDS.c.key.in_(keys), _HOLDS.c.kind == EXTERNAL)
         async with self._database.snapshot() as connection:
             rows = (await connection.execute(late)).all()
         return [(key, stored_facts(facts)) for key, facts in rows]

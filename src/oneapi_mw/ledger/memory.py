@@ -12,7 +12,9 @@ from dataclasses import dataclass, field
 
 from oneapi_mw.ids import uuid7
 from oneapi_mw.ledger.base import (
+    EXTERNAL,
     LEASE_SECONDS,
+    REMIND_BELOW,
     Balance,
     Denied,
     Finding,
@@ -57,6 +59,8 @@ class MemoryHold:
     created_at: float = field(default_factory=time.time)
     entry: LogEntry | None = None
     """What was logged when it was settled."""
+    ended_at: float | None = None
+    """Unix seconds."""
 
 
 @dataclass(slots=True)
@@ -74,6 +78,15 @@ class LogEntry:
     """Unix seconds."""
 
 
+@dataclass(frozen=True, slots=True)
+class Reminder:
+    """A user has less left than the threshold."""
+
+    user_id: int
+    quota: Quota
+    threshold: Quota
+
+
 @dataclass(slots=True)
 class MemoryLedger:
     """Implements `ledger.base.Ledger`.
@@ -83,13 +96,15 @@ class MemoryLedger:
         clock: seconds; leases go by it.
         remember: how many ended holds and log entries are kept. A key older than that is unknown again.
 
-    `log` has the settlements, newest last; `holds` what is and was held, by key.
+    `log` has the settlements, newest last; `holds` what is and was held, by key; `reminders` the events.
     """
 
     worker: str = "memory"
     clock: Callable[[], float] = time.monotonic
     remember: int = 100_000
+    remind_below: Quota = REMIND_BELOW
     log: deque[LogEntry] = field(init=False)
+    reminders: deque[Reminder] = field(init=False)
     _users: dict[int, _Account] = field(default_factory=dict)
     _tokens: dict[int, _Token] = field(default_factory=dict)
     holds: dict[str, MemoryHold] = field(default_factory=dict)
@@ -97,6 +112,7 @@ class MemoryLedger:
 
     def __post_init__(self) -> None:
         self.log = deque(maxlen=self.remember)
+        self.reminders = deque(maxlen=self.remember)
 
     def open_account(self, user_id: int, quota: Quota) -> None:
         """Create a user with `quota` to spend, or add `quota` to the one there is."""
@@ -170,13 +186,21 @@ class MemoryLedger:
         """All holds are of this process, whichever of its gateways asks."""
         check_amounts(*marks.values())
         for key, hold in self.holds.items():
-            if hold.state == "open":
+            if hold.state == "open" and hold.request.kind != EXTERNAL:
                 hold.lease_until = max(hold.lease_until, self.clock() + LEASE_SECONDS)
                 hold.mark = max(hold.mark, marks.get(key, 0))
 
     async def sweep(self, *, limit: int = 500) -> int:
-        now = self.clock()
-        late = [hold for hold in self.holds.values() if hold.state == "open" and hold.lease_until <= now][:limit]
+        return self._end_late([hold for hold in self.holds.values() if self._is_late(hold)][:limit])
+
+    async def expire(self, keys: Sequence[str]) -> int:
+        there = [hold for key in keys if (hold := self.holds.get(key)) is not None]
+        return self._end_late([hold for hold in there if self._is_late(hold) and hold.request.kind == EXTERNAL])
+
+    def _is_late(self, hold: MemoryHold) -> bool:
+        return hold.state == "open" and hold.lease_until <= self.clock()
+
+    def _end_late(self, late: Sequence[MemoryHold]) -> int:
         for hold in late:
             facts = estimated_facts(hold.request.log)
             self._end(hold, max(hold.mark, hold.request.fallback), facts, estimated=True)
@@ -229,6 +253,10 @@ class MemoryLedger:
         token.used_quota += final
         token.charged += final if hold.limited else 0
         hold.state, hold.final = ("settled" if facts is not None else "void"), final
+        hold.ended_at = time.time()
+        unspent = user.quota + user.held
+        if unspent < self.remind_below <= unspent + final:
+            self.reminders.append(Reminder(request.user_id, unspent, self.remind_below))
         if facts is not None:
             user.request_count += 1
             hold.entry = LogEntry(request.key, request.user_id, request.token_id, final, estimated, facts)

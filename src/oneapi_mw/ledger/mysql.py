@@ -15,9 +15,20 @@ from typing import Any, TypeAlias
 
 from oneapi_mw.ids import uuid7s
 from oneapi_mw.ledger import clock
-from oneapi_mw.ledger.base import Held
+from oneapi_mw.ledger.base import REMIND_BELOW, Held
 from oneapi_mw.ledger.operation import BY_ESTIMATE, OPEN, SETTLED, Away, Batch, Ending, Extension, Reservation
-from oneapi_mw.ledger.rows import CONSUMED, FACT_COLUMNS, HOLD_COLUMNS, fact_row, hold_row, settled, unknown
+from oneapi_mw.ledger.rows import (
+    EVENT_COLUMNS,
+    FACT_COLUMNS,
+    HOLD_COLUMNS,
+    NOTE_COLUMNS,
+    REMIND,
+    fact_row,
+    hold_row,
+    note_row,
+    settled,
+    unknown,
+)
 from oneapi_mw.ledger.sums import Admission, Endings, extend_holds
 from oneapi_mw.types import Quota
 
@@ -33,9 +44,8 @@ _HOLD_COLUMNS = (
     ", ".join(f"`{column}`" for column in HOLD_COLUMNS)
     + ", token_limited, worker, created_at, lease_until, mark, state, estimated"
 )
-_LOG_COLUMNS = (
-    "uuid, request_id, user_id, token_id, quota, created_at, updated_at, type, system_prompt_reset, "
-    + ", ".join(FACT_COLUMNS)
+_LOG_COLUMNS = "uuid, request_id, user_id, token_id, quota, created_at, updated_at, system_prompt_reset, " + ", ".join(
+    FACT_COLUMNS
 )
 _COST_COLUMNS = "uuid, request_id, user_id, user_uuid, quota, created_time, created_at, updated_at"
 
@@ -56,6 +66,7 @@ class MysqlBackend:
     lanes = 2
 
     def __init__(self, *, worker: str, **connect: Any) -> None:
+        self.remind_below = REMIND_BELOW
         self._worker = worker
         self._connect_arguments = connect
         self._connections: list[Any] = [None] * self.lanes
@@ -87,7 +98,7 @@ class MysqlBackend:
         for attempt in range(1, ATTEMPTS + 1):
             try:
                 async with asyncio.timeout(COMMAND_SECONDS):
-                    await _Transaction(await self._connection(lane), self._worker).run(batch)
+                    await _Transaction(await self._connection(lane), self._worker, self.remind_below).run(batch)
             except self._faults as exc:
                 # a fresh connection is the surest way to leave a half-finished transaction
                 self._disconnect(lane)
@@ -135,8 +146,9 @@ def _is_away(exc: Exception, code: object) -> bool:
 class _Transaction:
     """One batch. Statements whose result nobody needs travel with the next one that is read."""
 
-    def __init__(self, connection: Any, worker: str) -> None:
+    def __init__(self, connection: Any, worker: str, remind_below: Quota) -> None:
         self._connection = connection
+        self._remind_below = remind_below
         self._escape = connection.escape
         self._worker = worker
         self._pending = ["START TRANSACTION"]
@@ -191,6 +203,7 @@ class _Transaction:
         self._pending.append(  # assigned from left to right: `facts` goes by the new state
             f"UPDATE billing_holds SET state = {self._case('`key`', states)}, final = {self._case('`key`', finals)}, "
             f"estimated = {self._case('`key`', estimated)}, channel_id = {self._case('`key`', channels, 'NULL')}, "
+            f"ended_at = {time.time_ns() // 1_000_000}, "
             f"facts = CASE state WHEN {SETTLED} THEN NULL ELSE facts END WHERE `key` IN {self._tuple(states)}"
         )
 
@@ -203,7 +216,7 @@ class _Transaction:
             key, facts = ending.key, ending.facts
             ending.answer = settled(key, ending.state, final, first=True)
             if facts is not None:
-                logs.append((next(uuids), key, user_id, token_id, final, now, now_ms, CONSUMED, 0, *fact_row(facts)))
+                logs.append((next(uuids), key, user_id, token_id, final, now, now_ms, 0, *fact_row(facts)))
                 costs.append((next(uuids), key, user_id, facts.user_uuid, final, now, now_ms, now_ms))
         self._insert("logs", _LOG_COLUMNS, logs)
         self._insert("user_request_costs", _COST_COLUMNS, costs)
@@ -214,9 +227,11 @@ class _Transaction:
         self._pending.append(
             f"UPDATE users SET quota = quota + {self._case('id', {key: sum_[0] for key, sum_ in users})}, "
             f"used_quota = used_quota + {self._case('id', {key: sum_[1] for key, sum_ in users})}, "
-            f"request_count = request_count + {self._case('id', {key: sum_[2] for key, sum_ in users})} "
+            f"request_count = request_count + {self._case('id', {key: sum_[2] for key, sum_ in users})}, "
+            f"held = held - {self._case('id', {key: sum_[3] for key, sum_ in users})} "
             f"WHERE id IN {self._tuple(sums.users)}"
         )
+        self._remind(sums)
         accessed = {key: now if sum_[2] else 0 for key, sum_ in tokens}
         self._pending.append(
             f"UPDATE tokens SET remain_quota = remain_quota + {self._case('id', {k: sum_[0] for k, sum_ in tokens})}, "
@@ -225,6 +240,18 @@ class _Transaction:
             f"WHERE id IN {self._tuple(sums.tokens)}"
         )
         self._insert("billing_outbox", "channel_id, quota", list(sums.channels.items()))
+
+    def _remind(self, sums: Endings) -> None:
+        """Events for the users who fell below the threshold, read where they were just written: no trip for it."""
+        below, now_ms = self._remind_below, time.time_ns() // 1_000_000
+        charged = {user_id: quota for user_id, quota in sums.charged.items() if quota}
+        if charged:
+            self._pending.append(
+                f"INSERT INTO billing_events ({', '.join(EVENT_COLUMNS)}) "
+                f"SELECT '{REMIND}', id, quota + held, {below:d}, {now_ms} FROM users FORCE INDEX (PRIMARY) "
+                f"WHERE id IN {self._tuple(charged)} AND quota + held < {below:d} "
+                f"AND quota + held + {self._case('id', charged)} >= {below:d}"
+            )
 
     async def _extend(self, extensions: list[Extension]) -> None:
         keys = self._tuple(extension.key for extension in extensions)
@@ -251,7 +278,7 @@ class _Transaction:
             {request.token_id for request in requests},
             f"SELECT `key`, amount FROM billing_holds WHERE `key` IN {self._tuple(r.key for r in requests)}",
         )
-        admission, known, holds = Admission(rows), dict[str, Quota](held), list[_Row]()
+        admission, known, holds, notes = Admission(rows), dict[str, Quota](held), list[_Row](), list[_Row]()
         now_ms = time.time_ns() // 1_000_000
         for reservation in reservations:
             key, request = reservation.key, reservation.request
@@ -264,8 +291,11 @@ class _Transaction:
                 limited, lease = int(admission.limited(request.token_id)), request.lease_seconds * 1000
                 lease_until = _Sql(f"{clock.MYSQL} + {lease:d}")
                 holds.append((*hold_row(request), limited, self._worker, now_ms, lease_until, -1, OPEN, 0))
+                if request.note is not None:
+                    notes.append(note_row(request, now_ms))
         self._debit(admission)
         self._insert("billing_holds", _HOLD_COLUMNS, holds)
+        self._insert("token_transactions", ", ".join(NOTE_COLUMNS), notes)
 
     async def _read_accounts(self, user_ids: Iterable[int], token_ids: Iterable[int], *more: str) -> list[_Rows]:
         """Lock the accounts and read those that may spend, as rows for `Admission`; then what `more` reads."""
@@ -285,13 +315,15 @@ class _Transaction:
         return [accounts, *others]
 
     def _debit(self, admission: Admission) -> None:
-        for table, column, taken in (
-            ("users", "quota", admission.from_users),
-            ("tokens", "remain_quota", admission.from_tokens),
-        ):
-            if taken:
-                left = f"{column} - {self._case('id', taken)}"
-                self._pending.append(f"UPDATE {table} SET {column} = {left} WHERE id IN {self._tuple(taken)}")
+        users, tokens = admission.from_users, admission.from_tokens
+        if users:
+            taken = self._case("id", users)
+            self._pending.append(
+                f"UPDATE users SET quota = quota - {taken}, held = held + {taken} WHERE id IN {self._tuple(users)}"
+            )
+        if tokens:
+            left = f"remain_quota - {self._case('id', tokens)}"
+            self._pending.append(f"UPDATE tokens SET remain_quota = {left} WHERE id IN {self._tuple(tokens)}")
 
     async def _read(self, *statements: str) -> list[_Rows]:
         """Send what is pending and `statements` in one packet; returns the rows of each of `statements`."""

@@ -111,6 +111,8 @@ class Batch:
 class Backend(Protocol):
     """What a database does for a `BatchedLedger`."""
 
+    remind_below: Quota
+    """See `Ledger.remind_below`."""
     lanes: int
     """1: everything goes through one connection. 2: reservations have their own beside that for the rest."""
 

@@ -12,9 +12,20 @@ from typing import Any
 
 from oneapi_mw.ids import uuid7s
 from oneapi_mw.ledger import clock
-from oneapi_mw.ledger.base import Held
+from oneapi_mw.ledger.base import REMIND_BELOW, Held
 from oneapi_mw.ledger.operation import OPEN, SETTLED, Away, Batch, Ending, Extension, Reservation
-from oneapi_mw.ledger.rows import CONSUMED, FACT_COLUMNS, HOLD_COLUMNS, fact_row, hold_row, settled, unknown
+from oneapi_mw.ledger.rows import (
+    EVENT_COLUMNS,
+    FACT_COLUMNS,
+    HOLD_COLUMNS,
+    NOTE_COLUMNS,
+    REMIND,
+    fact_row,
+    hold_row,
+    note_row,
+    settled,
+    unknown,
+)
 from oneapi_mw.ledger.sums import Admission, extend_holds
 
 CONNECT_SECONDS = 5.0
@@ -35,7 +46,7 @@ _BIGINTS = frozenset(
         "prompt_tokens", "completion_tokens", "cached_prompt_tokens", "elapsed_time", "by", "mark",
     }
 )  # fmt: skip
-_OTHER_TYPES = {"state": "smallint", "is_stream": "boolean"}
+_OTHER_TYPES = {"state": "smallint", "type": "smallint", "is_stream": "boolean"}
 
 
 def _operations(columns: Sequence[str]) -> str:
@@ -68,7 +79,7 @@ judged AS MATERIALIZED (
     SELECT *, known_amount IS NULL AND COALESCE(of_user <= quota AND (NOT limited OR of_token <= remain), false) AS fits
     FROM asked),
 debit_users AS (
-    UPDATE users u SET quota = u.quota - s.total
+    UPDATE users u SET quota = u.quota - s.total, held = u.held + s.total
     FROM (SELECT uid, sum(amount) AS total FROM judged WHERE fits GROUP BY uid) s WHERE u.id = s.uid),
 debit_tokens AS (
     UPDATE tokens t SET remain_quota = t.remain_quota - s.total
@@ -84,6 +95,7 @@ SELECT fits, known_amount, tid, uid, quota, limited, remain FROM judged ORDER BY
 
 _ENDED = ("key", "state", "final", "log_id", "cost_id", *FACT_COLUMNS)
 _NOW = f"${len(_ENDED) + 1}::bigint"  # by our clock, like every other time in the tables it fills
+_REMIND_BELOW = f"${len(_ENDED) + 2}::bigint"
 _END = f"""
 WITH ops AS MATERIALIZED ({_operations(_ENDED)}),
 open AS MATERIALIZED (
@@ -92,7 +104,7 @@ acct AS MATERIALIZED (
     SELECT 1 FROM tokens t JOIN users u ON u.id = t.user_id WHERE t.id IN (SELECT token_id FROM open)
     ORDER BY u.id, t.id FOR UPDATE OF u, t),
 ended AS (
-    UPDATE billing_holds h SET state = o.state, channel_id = o.channel_id, estimated = o.final < 0,
+    UPDATE billing_holds h SET state = o.state, channel_id = o.channel_id, estimated = o.final < 0, ended_at = {_NOW},
         final = CASE WHEN o.final < 0 THEN greatest(h.mark, h.fallback) ELSE o.final END,
         facts = CASE WHEN o.state = {SETTLED} THEN NULL ELSE h.facts END
     FROM ops o
@@ -101,10 +113,14 @@ ended AS (
     RETURNING h.user_id, h.token_id, h.token_limited, h.amount, h.final AS charged, o.*),
 credit_users AS (
     UPDATE users u SET quota = u.quota + s.returned, used_quota = u.used_quota + s.charged,
-        request_count = u.request_count + s.requests
-    FROM (SELECT user_id, sum(amount - charged) AS returned, sum(charged) AS charged,
+        request_count = u.request_count + s.requests, held = u.held - s.held
+    FROM (SELECT user_id, sum(amount - charged) AS returned, sum(charged) AS charged, sum(amount) AS held,
             count(*) FILTER (WHERE state = {SETTLED}) AS requests FROM ended GROUP BY user_id) s
-    WHERE u.id = s.user_id),
+    WHERE u.id = s.user_id RETURNING u.id, u.quota + u.held AS unspent, s.charged),
+event AS (
+    INSERT INTO billing_events ({", ".join(EVENT_COLUMNS)})
+    SELECT '{REMIND}', id, unspent, {_REMIND_BELOW}, {_NOW} FROM credit_users
+    WHERE unspent < {_REMIND_BELOW} AND unspent + charged >= {_REMIND_BELOW}),
 credit_tokens AS (
     UPDATE tokens t SET remain_quota = t.remain_quota + s.returned, used_quota = t.used_quota + s.charged,
         accessed_time = CASE WHEN s.settled THEN greatest(t.accessed_time, {_NOW} / 1000) ELSE t.accessed_time END
@@ -112,9 +128,9 @@ credit_tokens AS (
             sum(charged) AS charged, bool_or(state = {SETTLED}) AS settled FROM ended GROUP BY token_id) s
     WHERE t.id = s.token_id),
 log AS (
-    INSERT INTO logs (uuid, request_id, user_id, token_id, quota, created_at, updated_at, type, system_prompt_reset,
+    INSERT INTO logs (uuid, request_id, user_id, token_id, quota, created_at, updated_at, system_prompt_reset,
         {", ".join(FACT_COLUMNS)})
-    SELECT log_id, key, user_id, token_id, charged, {_NOW} / 1000, {_NOW}, {CONSUMED}, false,
+    SELECT log_id, key, user_id, token_id, charged, {_NOW} / 1000, {_NOW}, false,
         {", ".join(FACT_COLUMNS)}
     FROM ended WHERE state = {SETTLED}),
 cost AS (
@@ -139,8 +155,12 @@ WHERE t.id = ANY($1::bigint[]) AND u.status = 1 AND t.status = 1 AND NOT t.delet
 ORDER BY u.id, t.id FOR UPDATE OF u, t
 """
 _EXTEND_HOLD = "UPDATE billing_holds SET amount = amount + $2, mark = greatest(mark, $3) WHERE key = $1"
-_DEBIT_USER = "UPDATE users SET quota = quota - $2 WHERE id = $1"
+_DEBIT_USER = "UPDATE users SET quota = quota - $2, held = held + $2 WHERE id = $1"
 _DEBIT_TOKEN = "UPDATE tokens SET remain_quota = remain_quota - $2 WHERE id = $1"  # noqa: S105 -- SQL
+_INSERT_NOTE = f"""
+INSERT INTO token_transactions ({", ".join(NOTE_COLUMNS)})
+VALUES ({", ".join(f"${position}" for position in range(1, len(NOTE_COLUMNS) + 1))})
+"""  # noqa: S608 -- constants
 
 
 class PostgresBackend:
@@ -154,6 +174,7 @@ class PostgresBackend:
     lanes = 2
 
     def __init__(self, *, worker: str, **connect: Any) -> None:
+        self.remind_below = REMIND_BELOW
         self._worker = worker
         self._connect_arguments = {
             **connect,
@@ -224,7 +245,11 @@ class PostgresBackend:
 
     async def _transact(self, connection: Any, batch: Batch) -> None:
         if batch.reservations:  # in a lane of their own
-            await self._reserve(connection, batch.reservations)
+            if any(reservation.request.note is not None for reservation in batch.reservations):
+                async with connection.transaction():
+                    await self._reserve(connection, batch.reservations)
+            else:
+                await self._reserve(connection, batch.reservations)
         elif batch.endings and batch.extensions:
             async with connection.transaction():
                 await self._end(connection, batch.endings)
@@ -241,12 +266,16 @@ class PostgresBackend:
         while reservations:
             rows = [(*hold_row(r.request), r.request.lease_seconds * 1000) for r in reservations]
             found = await connection.fetch(_RESERVE, *_columns(rows), self._worker, _now_ms())
+            made = [r.request for r, row in zip(reservations, found, strict=True) if row["fits"]]
+            notes = [note_row(request, _now_ms()) for request in made if request.note is not None]
+            if notes:  # rare enough for a round trip each
+                await connection.executemany(_INSERT_NOTE, notes)
             reservations = _answer(reservations, found)
 
     async def _end(self, connection: Any, endings: list[Ending]) -> None:
         uuids = iter(uuid7s(2 * len(endings)))
         rows = [(e.key, e.state, e.final, next(uuids), next(uuids), *fact_row(e.facts)) for e in endings]
-        charged: dict[str, int] = dict(await connection.fetch(_END, *_columns(rows), _now_ms()))
+        charged: dict[str, int] = dict(await connection.fetch(_END, *_columns(rows), _now_ms(), self.remind_below))
         late = {}
         for ending in endings:
             if ending.key in charged:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import fields, replace
 from typing import Any, TypeAlias
 
 from oneapi_mw import jsontext
-from oneapi_mw.ledger.base import LogFacts, Reserve, Settled
+from oneapi_mw.ids import uuid7
+from oneapi_mw.ledger.base import CONSUMED, LogFacts, Reserve, Settled
 from oneapi_mw.ledger.operation import SETTLED, VOID, Ending
 
-CONSUMED = 2
-"""`logs.type` of a settlement."""
+REMIND = "quota_remind"
+"""`billing_events.kind` of a balance that fell below the threshold."""
 
 HOLD_COLUMNS = (
     "key", "kind", "user_id", "token_id", "amount", "fallback", "card_id", "group_ratio", "started_at",
@@ -22,16 +23,26 @@ HOLD_COLUMNS = (
 FACT_COLUMNS = (
     "user_uuid", "token_uuid", "channel_id", "channel_uuid", "channel_name", "content", "username", "token_name",
     "model_name", "origin_model_name", "prompt_tokens", "completion_tokens", "cached_prompt_tokens", "trace_id",
-    "elapsed_time", "is_stream", "metadata",
+    "elapsed_time", "is_stream", "metadata", "type",
 )  # fmt: skip
 """What `LogFacts` says in a log row; the backend adds key, accounts, quota and time."""
 
+NOTE_COLUMNS = (
+    "hold_key", "uuid", "transaction_id", "token_id", "token_uuid", "user_id", "user_uuid", "reason", "request_id",
+    "trace_id", "elapsed_time_ms", "created_at",
+)  # fmt: skip
+"""The columns of `token_transactions`."""
+EVENT_COLUMNS = ("kind", "user_id", "quota", "threshold", "created_at")
+"""The columns of `billing_events` that a settlement writes."""
+
 HoldRow: TypeAlias = tuple[Any, ...]
 FactRow: TypeAlias = tuple[Any, ...]
+NoteRow: TypeAlias = tuple[Any, ...]
+EventRow: TypeAlias = tuple[str, int, int, int, int]
 
 _MAX_COUNT = 2**53
 _FACT_NAMES = frozenset(field.name for field in fields(LogFacts))
-_NO_FACTS: FactRow = ("", "", None, None, "", "", "", "", "", "", 0, 0, 0, "", 0, False, None)
+_NO_FACTS: FactRow = ("", "", None, None, "", "", "", "", "", "", 0, 0, 0, "", 0, False, None, CONSUMED)
 
 
 def hold_row(request: Reserve) -> HoldRow:
@@ -72,7 +83,44 @@ def fact_row(facts: LogFacts | None) -> FactRow:
         facts.elapsed_time,
         facts.is_stream,
         _json(facts.metadata) if facts.metadata else None,
+        facts.type,
     )
+
+
+def note_row(request: Reserve, created_at: int) -> NoteRow:
+    """The columns of `NOTE_COLUMNS`, for a request that has a note."""
+    note = request.note
+    assert note is not None, "only external holds have a note"
+    return (
+        request.key,
+        uuid7(),
+        note.transaction_id,
+        request.token_id,
+        note.token_uuid,
+        request.user_id,
+        note.user_uuid,
+        note.reason,
+        note.request_id[:32],
+        note.trace_id[:64],
+        note.elapsed_time_ms,
+        created_at,
+    )
+
+
+def event_rows(
+    unspent: Iterable[tuple[int, int]], charged: Mapping[int, int], threshold: int, created_at: int
+) -> list[EventRow]:
+    """The rows of `EVENT_COLUMNS` for users who fell below `threshold`.
+
+    Args:
+        unspent: (user id, what is not spent after the batch).
+        charged: what the batch took, by user id.
+    """
+    return [
+        (REMIND, user_id, left, threshold, created_at)
+        for user_id, left in unspent
+        if left < threshold <= left + charged[user_id]
+    ]
 
 
 def plain(facts: LogFacts) -> LogFacts:
@@ -98,7 +146,8 @@ def stored_facts(text: str | None) -> LogFacts:
 def estimated_facts(noted: Mapping[str, Any]) -> LogFacts:
     """Log facts of a sweep from what was noted at admission (`Reserve.log`)."""
     known = {name: value for name, value in noted.items() if name in _FACT_NAMES}
-    return LogFacts(**{**known, "content": "estimated: the worker was lost", "metadata": {"usage_source": "estimated"}})
+    unless_noted = {"content": "estimated: the worker was lost", "metadata": {"usage_source": "estimated"}}
+    return LogFacts(**{**unless_noted, **known})
 
 
 def settled(key: str, state: int, final: int | None, *, first: bool) -> Settled:

@@ -11,7 +11,7 @@ import queue
 import sqlite3
 import threading
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from functools import lru_cache
 from itertools import chain
@@ -19,9 +19,20 @@ from typing import Any, TypeAlias
 
 from oneapi_mw.ids import uuid7s
 from oneapi_mw.ledger import clock
-from oneapi_mw.ledger.base import Held
+from oneapi_mw.ledger.base import REMIND_BELOW, Held
 from oneapi_mw.ledger.operation import SETTLED, Away, Batch, Ending, Extension, Reservation
-from oneapi_mw.ledger.rows import CONSUMED, FACT_COLUMNS, HOLD_COLUMNS, fact_row, hold_row, settled, unknown
+from oneapi_mw.ledger.rows import (
+    EVENT_COLUMNS,
+    FACT_COLUMNS,
+    HOLD_COLUMNS,
+    NOTE_COLUMNS,
+    event_rows,
+    fact_row,
+    hold_row,
+    note_row,
+    settled,
+    unknown,
+)
 from oneapi_mw.ledger.sums import Admission, Endings, extend_holds
 
 OLDEST_SQLITE = (3, 35, 0)  # RETURNING
@@ -49,7 +60,7 @@ _AWAY = frozenset(
 
 _END_HOLDS = f"""
 WITH v(k, s, f, c) AS (VALUES {{rows}})
-UPDATE OR FAIL billing_holds SET state = v.s, channel_id = v.c, estimated = v.f < 0,
+UPDATE OR FAIL billing_holds SET state = v.s, channel_id = v.c, estimated = v.f < 0, ended_at = {clock.SQLITE},
     final = CASE WHEN v.f < 0 THEN max(mark, fallback) ELSE v.f END,
     facts = CASE WHEN v.s = {SETTLED} THEN NULL ELSE facts END
 FROM v WHERE key = v.k AND state = 0 AND (v.f >= 0 OR lease_until <= {clock.SQLITE})
@@ -57,9 +68,11 @@ RETURNING key, user_id, token_id, token_limited, amount, final
 """  # noqa: S608 -- constants
 _ENDED_HOLDS = "SELECT key, state, final FROM billing_holds WHERE key IN (VALUES {rows})"
 _CREDIT_USERS = """
-WITH v(i, a, f, n) AS (VALUES {rows})
-UPDATE OR FAIL users SET quota = quota + v.a, used_quota = used_quota + v.f, request_count = request_count + v.n
+WITH v(i, a, f, n, h) AS (VALUES {rows})
+UPDATE OR FAIL users SET quota = quota + v.a, used_quota = used_quota + v.f, request_count = request_count + v.n,
+    held = held - v.h
 FROM v WHERE id = v.i
+RETURNING id, quota + held
 """
 _CREDIT_TOKENS = """
 WITH v(i, a, f, t) AS (VALUES {rows})
@@ -68,15 +81,16 @@ UPDATE OR FAIL tokens SET remain_quota = remain_quota + v.a, used_quota = used_q
 FROM v WHERE id = v.i
 """
 _INSERT_LOGS = f"""
-INSERT OR FAIL INTO logs (uuid, request_id, user_id, token_id, quota, created_at, updated_at, type, system_prompt_reset,
+INSERT OR FAIL INTO logs (uuid, request_id, user_id, token_id, quota, created_at, updated_at, system_prompt_reset,
     {", ".join(FACT_COLUMNS)}) VALUES {{rows}}
 """  # noqa: S608 -- constants
-_LOG_ROW = f"(?, ?, ?, ?, ?, ?, ?, {CONSUMED}, 0, {', '.join('?' * len(FACT_COLUMNS))})"
+_LOG_ROW = f"(?, ?, ?, ?, ?, ?, ?, 0, {', '.join('?' * len(FACT_COLUMNS))})"
 _INSERT_COSTS = """
 INSERT OR FAIL INTO user_request_costs (uuid, request_id, user_id, user_uuid, quota, created_time, created_at,
     updated_at) VALUES {rows}
 """
 _INSERT_OUTBOX = "INSERT OR FAIL INTO billing_outbox (channel_id, quota) VALUES {rows}"
+_INSERT_EVENTS = f"INSERT OR FAIL INTO billing_events ({', '.join(EVENT_COLUMNS)}) VALUES {{rows}}"  # noqa: S608 -- constants
 
 _OPEN_HOLDS = """
 SELECT key, user_id, token_id, token_limited, amount FROM billing_holds WHERE state = 0 AND key IN (VALUES {rows})
@@ -91,7 +105,9 @@ _ACCOUNTS = """
 SELECT t.id, u.id, u.quota, NOT t.unlimited_quota, t.remain_quota FROM tokens t JOIN users u ON u.id = t.user_id
 WHERE t.id IN (VALUES {rows}) AND u.status = 1 AND t.status = 1 AND NOT t.deleted
 """
-_DEBIT_USERS = "WITH v(i, a) AS (VALUES {rows}) UPDATE OR FAIL users SET quota = quota - v.a FROM v WHERE id = v.i"
+_DEBIT_USERS = """
+WITH v(i, a) AS (VALUES {rows}) UPDATE OR FAIL users SET quota = quota - v.a, held = held + v.a FROM v WHERE id = v.i
+"""
 _DEBIT_TOKENS = """
 WITH v(i, a) AS (VALUES {rows}) UPDATE OR FAIL tokens SET remain_quota = remain_quota - v.a FROM v WHERE id = v.i
 """
@@ -100,6 +116,7 @@ INSERT OR FAIL INTO billing_holds ({", ".join(HOLD_COLUMNS)}, token_limited, wor
     state, estimated) VALUES {{rows}}
 """  # noqa: S608 -- constants
 _HOLD_ROW = f"({', '.join('?' * len(HOLD_COLUMNS))}, ?, ?, ?, {clock.SQLITE} + ?, -1, 0, 0)"
+_INSERT_NOTES = f"INSERT OR FAIL INTO token_transactions ({', '.join(NOTE_COLUMNS)}) VALUES {{rows}}"  # noqa: S608 -- constants
 
 _Row: TypeAlias = Sequence[Any]
 
@@ -115,6 +132,7 @@ class SqliteBackend:
     lanes = 1
 
     def __init__(self, path: str, *, worker: str) -> None:
+        self.remind_below = REMIND_BELOW
         self._path = path
         self._worker = worker
         self._jobs: queue.SimpleQueue[tuple[Batch, asyncio.Future[None]] | None] = queue.SimpleQueue()
@@ -146,7 +164,7 @@ class SqliteBackend:
         """The writer thread: one batch after the other, each answered with one call into the loop."""
         with suppress(RuntimeError):  # the loop was closed without `aclose`: nobody is left to answer
             try:
-                writer = _Writer(self._path, self._worker)
+                writer = _Writer(self._path, self._worker, lambda: self.remind_below)
             except Exception as exc:  # noqa: BLE001 -- raised by `start`
                 loop.call_soon_threadsafe(_resolve, opened, Away(f"cannot open {self._path!r}: {exc}"))
                 return
@@ -169,9 +187,10 @@ def _resolve(future: asyncio.Future[None], fault: Exception | None) -> None:
 class _Writer:
     """The writer thread's connection. Used by that thread alone."""
 
-    def __init__(self, path: str, worker: str) -> None:
+    def __init__(self, path: str, worker: str, remind_below: Callable[[], int]) -> None:
         self._path = path
         self._worker = worker
+        self._remind_below = remind_below
         self._db = self._connect()
         self._spoilt = False  # whether the connection may be inside a transaction that could not be undone
 
@@ -235,7 +254,8 @@ class _Writer:
             if facts is not None:
                 logs.append((next(uuids), key, user_id, token_id, final, now, now_ms, *fact_row(facts)))
                 costs.append((next(uuids), key, user_id, facts.user_uuid, final, now, now_ms, now_ms))
-        self._match(_CREDIT_USERS, [(id_, *sum_) for id_, sum_ in sums.users.items()])
+        unspent = self._match(_CREDIT_USERS, [(id_, *sum_) for id_, sum_ in sums.users.items()])
+        self._insert(_INSERT_EVENTS, event_rows(unspent, sums.charged, self._remind_below(), now_ms))
         self._match(_CREDIT_TOKENS, [(id_, a, f, now if n else 0) for id_, (a, f, n) in sums.tokens.items()])
         self._insert(_INSERT_LOGS, logs, _LOG_ROW)
         self._insert(_INSERT_COSTS, costs)
@@ -260,7 +280,7 @@ class _Writer:
         known = dict(self._match(_KNOWN_HOLDS, [(r.key,) for r in reservations]))
         admission = self._admission(r.request.token_id for r in reservations)
         now_ms = time.time_ns() // 1_000_000
-        rows = []
+        rows, notes = [], []
         for reservation in reservations:
             key, request = reservation.key, reservation.request
             if key in known:
@@ -271,8 +291,11 @@ class _Writer:
             if denied is None:
                 limited, lease = admission.limited(request.token_id), request.lease_seconds * 1000
                 rows.append((*hold_row(request), limited, self._worker, now_ms, lease))
+                if request.note is not None:
+                    notes.append(note_row(request, now_ms))
         self._debit(admission)
         self._insert(_INSERT_HOLDS, rows, _HOLD_ROW)
+        self._insert(_INSERT_NOTES, notes)
 
     def _admission(self, token_ids: Iterable[int]) -> Admission:
         return Admission(self._match(_ACCOUNTS, [(token_id,) for token_id in set(token_ids)]))

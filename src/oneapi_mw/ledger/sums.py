@@ -86,12 +86,12 @@ def extend_holds(
 class Endings:
     """What ended holds give back and charge.
 
-    `users`: id to [returned, charged, requests]; `tokens`: id to [returned, charged, settlements];
+    `users`: id to [returned, charged, requests, no longer held]; `tokens`: id to [returned, charged, settlements];
     `channels`: id to charged.
     """
 
     def __init__(self) -> None:
-        self.users: dict[int, list[int]] = defaultdict(lambda: [0, 0, 0])
+        self.users: dict[int, list[int]] = defaultdict(lambda: [0, 0, 0, 0])
         self.tokens: dict[int, list[int]] = defaultdict(lambda: [0, 0, 0])
         self.channels: dict[int, Quota] = defaultdict(int)
 
@@ -102,8 +102,14 @@ class Endings:
         user[0] += amount - final
         user[1] += final
         user[2] += settled
+        user[3] += amount
         token[0] += amount - final if limited else 0
         token[1] += final
         token[2] += settled
         if final and facts is not None and facts.channel_id is not None:
             self.channels[facts.channel_id] += final
+
+    @property
+    def charged(self) -> dict[int, Quota]:
+        """By user id."""
+        return {user_id: sums[1] for user_id, sums in self.users.items()}

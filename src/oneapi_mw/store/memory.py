@@ -22,7 +22,6 @@ from typing import Any, TypeVar
 from oneapi_mw.ids import uuid7
 from oneapi_mw.ledger.limits import check_amounts
 from oneapi_mw.ledger.memory import LogEntry, MemoryLedger
-from oneapi_mw.ledger.rows import CONSUMED
 from oneapi_mw.principal import Principal, TokenStatus, UserStatus
 from oneapi_mw.routing.channel import Channel
 from oneapi_mw.store.base import (
@@ -591,7 +590,7 @@ def _consume_row(entry: LogEntry) -> LogRecord:
         channel_uuid=facts.channel_uuid,
         channel_name=facts.channel_name,
         created_at=int(entry.created_at),
-        type=CONSUMED,
+        type=facts.type,
         content=facts.content,
         username=facts.username,
         token_name=facts.token_name,

@@ -78,6 +78,8 @@ class User(Base, table=True):
     oidc_id: str = Field(default="", max_length=255)
     access_token_digest: str | None = Field(default=None, max_length=64, unique=True)
     quota: int = _big()
+    # what open holds have taken from `quota`: with it the row alone tells what is not spent yet
+    held: int = _big(sa_column_kwargs={"server_default": text("0")})
     used_quota: int = _big()
     request_count: int = _big()
     group: str = Field(default="default", max_length=32)
@@ -246,6 +248,7 @@ class Hold(Base, table=True):
     body_hash: str = Field(default="", max_length=64)
     facts: str | None = _text(None)
     created_at: int = _big()
+    ended_at: int | None = Field(default=None, sa_type=BigInteger)
 
     # only open holds are looked for by lease; where the database can, the ended ones cost no index entry
     __table_args__ = (
@@ -284,6 +287,83 @@ class Outbox(Base, table=True):
     id: int | None = _id()
     channel_id: int = Field(sa_type=BigInteger)
     quota: int = _big()
+
+
+class Event(Base, table=True):
+    """Something to tell somebody, written with the settlement that caused it and delivered later."""
+
+    __tablename__ = "billing_events"
+
+    id: int | None = _id()
+    kind: str = Field(max_length=16)  # quota_remind
+    user_id: int = Field(sa_type=BigInteger)
+    quota: int = _big()  # what the user has not spent, after the settlement
+    threshold: int = _big()
+    created_at: int = _big()
+    claimed_until: int = _big(sa_column_kwargs={"server_default": text("0")})  # ms by the database's clock
+
+
+class TokenTransaction(Base, table=True):
+    """What a call of the external billing API said. Its amounts and its state are those of the hold."""
+
+    __tablename__ = "token_transactions"
+
+    id: int | None = _id()
+    hold_key: str = Field(max_length=32, unique=True)
+    uuid: str = _uuid(unique=False)
+    transaction_id: str = Field(max_length=128)
+    token_id: int = Field(sa_type=BigInteger)
+    token_uuid: str = Field(max_length=36)
+    user_id: int = Field(sa_type=BigInteger)
+    user_uuid: str = Field(max_length=36)
+    reason: str = _text()
+    request_id: str = Field(default="", max_length=32)
+    trace_id: str = Field(default="", max_length=64)
+    elapsed_time_ms: int | None = Field(default=None, sa_type=BigInteger)
+    created_at: int = _big()
+
+    __table_args__ = (Index("ix_token_transactions_token_id_id", "token_id", "id"),)
+
+
+class Redemption(Base, table=True):
+    __tablename__ = "redemptions"
+
+    id: int | None = _id()
+    uuid: str = _uuid()
+    user_id: int = Field(sa_type=BigInteger)  # who made it
+    user_uuid: str = Field(max_length=36)
+    key_digest: str = Field(max_length=64, unique=True)
+    key_sealed: bytes = Field(sa_type=LargeBinary)
+    status: int = 1  # 1 enabled, 2 disabled, 3 used
+    name: str = Field(default="", max_length=64)
+    quota: int = _big()
+    created_time: int = _big()  # seconds
+    redeemed_time: int = _big()  # seconds
+    redeemed_by: str | None = Field(default=None, max_length=36)  # a user's uuid
+    created_at: int = _ms()
+    updated_at: int = _ms()
+
+
+class IdempotencyKey(Base, table=True):
+    """A key that a client gave a request, and what was answered."""
+
+    __tablename__ = "idempotency_keys"
+
+    id: str = Field(primary_key=True, max_length=64)  # a digest of token and key
+    user_id: int = Field(sa_type=BigInteger)
+    token_id: int = Field(sa_type=BigInteger)
+    fingerprint: str = Field(max_length=64)  # of everything that was asked
+    request_id: str = Field(max_length=32)
+    state: int = Field(default=0, sa_type=SmallInteger)  # 0 running, 1 answered, 2 ended without an answer to keep
+    busy_until: int = _big()
+    sealed: bytes | None = Field(default=None, sa_type=LongBytes, nullable=True)
+    created_at: int = _big()
+    expires_at: int = _big()
+
+    __table_args__ = (
+        Index("ix_idempotency_keys_token_id_state_expires_at", "token_id", "state", "expires_at"),
+        Index("ix_idempotency_keys_expires_at", "expires_at"),
+    )
 
 
 class StoredResponse(Base, table=True):
