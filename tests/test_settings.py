@@ -162,6 +162,7 @@ OURS: dict[str, Any] = {
     "INITIAL_ROOT_PASSWORD": "",
     "LOG_LEVEL": "info",
     "UNKNOWN_MODEL_POLICY": "reject",
+    "EXTERNAL_OVERRUN": "allow",
     "CONNECT_TIMEOUT": 5,
     "FIRST_BYTE_TIMEOUT": 60,
     "RETRY_TIMES": 0,

@@ -248,6 +248,7 @@ def _routes(settings: Settings, resources: Resources, edit: StageEditor | None, 
     )
     services = AdminServices(
         store=resources.store,
+        ledger=resources.ledger,
         passwords=Argon2Passwords(),
         authenticate_key=auth.authenticate,
         client_address=address,
@@ -257,6 +258,11 @@ def _routes(settings: Settings, resources: Resources, edit: StageEditor | None, 
         strict_http_status=settings.strict_http_status,
         public_cost_lookup=settings.public_cost_lookup,
         max_items_per_page=settings.max_items_per_page,
+        external_seconds=settings.external_billing_default_timeout,
+        external_max_seconds=settings.external_billing_max_timeout,
+        external_overrun=settings.external_overrun == "allow",
+        max_transactions=settings.token_transactions_max_history,
+        redeem_failures=0 if settings.rate_limit_disabled else settings.redeem_failure_rate_limit,
         start_time=int(time.time()),
     )
     outer = [Middleware(ExchangeMiddleware), Middleware(ErrorsMiddleware), Middleware(DrainMiddleware, drain=drain)]

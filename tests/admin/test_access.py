@@ -14,7 +14,7 @@ from oneapi_mw.principal import UserStatus
 from tests.admin.world import UNKNOWN, Reply, World
 from tests.support import harness
 
-ANYONE, KEY, USER, ADMIN = Access.ANYONE, Access.KEY, Access.USER, Access.ADMIN
+ANYONE, KEY, HOLDER, USER, ADMIN = Access.ANYONE, Access.KEY, Access.HOLDER, Access.USER, Access.ADMIN
 ROUTES: dict[tuple[str, str], Access] = {
     ("GET", "/api/status"): ANYONE,
     ("POST", "/api/user/login"): ANYONE,
@@ -34,6 +34,8 @@ ROUTES: dict[tuple[str, str], Access] = {
     ("GET", "/api/log/self/search"): USER,
     ("GET", "/api/token/balance"): KEY,
     ("GET", "/api/token/logs"): KEY,
+    ("GET", "/api/token/transactions"): KEY,
+    ("POST", "/api/token/consume"): HOLDER,
     ("GET", "/api/user/get-by-token"): KEY,
     ("GET", "/api/available_models"): KEY,
     ("GET", "/api/user/"): ADMIN,
@@ -85,7 +87,7 @@ async def test_every_route_with_every_credential(world: World) -> None:
         "session of an administrator": (admin.cookie, {ANYONE, USER, ADMIN}),
         "access token of an administrator": (admin.bearer, {ANYONE, USER, ADMIN}),
         "session of root": (root.cookie, {ANYONE, USER, ADMIN}),
-        "API key of root": (root.key, {ANYONE, KEY}),
+        "API key of root": (root.key, {ANYONE, KEY, HOLDER}),
         "garbage": ({"authorization": "Bearer x", "cookie": "session=x"}, {ANYONE}),
     }
     for (method, path), access in ROUTES.items():
@@ -107,7 +109,7 @@ def assert_envelope(reply: Reply, access: Access, status: int) -> None:
     body = reply.json()
     if status == 200:
         return
-    if access is KEY:
+    if access in (KEY, HOLDER):
         assert body.keys() == {"error"}
         assert body["error"].keys() == {"message", "type"}
         assert body["error"]["type"] == "one_api_error"

@@ -14,6 +14,7 @@ from oneapi_mw.admin.models import ModelDialectMiddleware, build_models, is_mode
 from oneapi_mw.admin.services import AdminServices
 from oneapi_mw.ids import token_key
 from oneapi_mw.ledger.base import Ledger
+from oneapi_mw.ledger.memory import MemoryLedger
 from oneapi_mw.middleware.address import ClientAddress
 from oneapi_mw.middleware.auth import AuthMiddleware
 from oneapi_mw.middleware.errors import ErrorsMiddleware
@@ -159,6 +160,7 @@ class World:
         auth = AuthMiddleware(_nowhere, principals=self.store.principals)
         services = AdminServices(
             store=self.store,
+            ledger=self.ledger or MemoryLedger(),
             passwords=self.passwords,
             authenticate_key=auth.authenticate,
             client_address=ClientAddress(),

@@ -39,8 +39,8 @@ async def admit(endpoint: Endpoint, request: Request, services: AdminServices) -
         case Access.ANYONE:
             _refuse_cross_site(endpoint, request)
             return Caller()
-        case Access.KEY:
-            return Caller(principal=await _key(request, services))
+        case Access.KEY | Access.HOLDER:
+            return Caller(principal=await _key(request, services, used_up=endpoint.access is Access.HOLDER))
         case Access.ANY_CREDENTIAL:
             try:
                 return await _user_caller(endpoint, request, services)
@@ -53,9 +53,9 @@ async def admit(endpoint: Endpoint, request: Request, services: AdminServices) -
             return caller
 
 
-async def _key(request: Request, services: AdminServices) -> Principal:
+async def _key(request: Request, services: AdminServices, *, used_up: bool) -> Principal:
     try:
-        return await services.authenticate_key(request.scope)
+        return await services.authenticate_key(request.scope, used_up=used_up)
     except GatewayError as error:
         raise KeyRefused(error) from error
 

@@ -21,6 +21,7 @@ class Access(Enum):
 
     ANYONE = "anyone"
     KEY = "API key"
+    HOLDER = "API key, its quota used up or not"
     ANY_CREDENTIAL = "session, access token or API key"
     USER = "user"
     ADMIN = "admin"

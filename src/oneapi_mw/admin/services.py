@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
 from starlette.types import Scope
 
 from oneapi_mw import __version__
+from oneapi_mw.ledger.base import Ledger
 from oneapi_mw.principal import Principal
 from oneapi_mw.providers.catalogue import get_provider
 from oneapi_mw.store.base import Store
@@ -23,6 +24,13 @@ class Passwords(Protocol):
 
     async def verify(self, password: str, hashed: str) -> bool:
         """Whether `password` is the one `hashed` was made from."""
+
+
+class KeyCheck(Protocol):
+    """Says whose API key a request has."""
+
+    async def __call__(self, scope: Scope, *, used_up: bool = False) -> Principal:
+        """The key, checked; with `used_up` one whose quota is used up will do. Raises `GatewayError`."""
 
 
 def catalogue_base_url(channel_type: int) -> str | None:
@@ -43,8 +51,8 @@ class AdminServices:
 
     store: Store
     passwords: Passwords
-    authenticate_key: Callable[[Scope], Awaitable[Principal]]
-    """The checked API key of a request; raises `GatewayError`."""
+    ledger: Ledger
+    authenticate_key: KeyCheck
     client_address: Callable[[Scope], str | None]
     clock: Callable[[], float] = time.time
     """Unix seconds."""
@@ -64,6 +72,15 @@ class AdminServices:
     public_cost_lookup: bool = True
     """Whether a request id alone is enough to see what the request cost."""
     max_items_per_page: int = 100
+    external_seconds: int = 600
+    """How long an amount set aside by an external service is held when it does not say."""
+    external_max_seconds: int = 3600
+    external_overrun: bool = True
+    """Whether an external service may charge more than it set aside and the balance has."""
+    max_transactions: int = 1000
+    """External transactions that an API key sees, newest first."""
+    redeem_failures: int = 5
+    """Wrong redemption codes from one user in ten minutes; 0 for no limit."""
     system_name: str = "One API"
     server_address: str = ""
     version: str = __version__

@@ -59,8 +59,8 @@ _AWAY = frozenset(
 # need to undo that statement alone; we undo the whole transaction.
 
 _END_HOLDS = f"""
-WITH v(k, s, f, c) AS (VALUES {{rows}})
-UPDATE OR FAIL billing_holds SET state = v.s, channel_id = v.c, estimated = v.f < 0, ended_at = {clock.SQLITE},
+WITH v(k, s, f, c, t) AS (VALUES {{rows}})
+UPDATE OR FAIL billing_holds SET state = v.s, channel_id = v.c, estimated = v.f < 0, ended_at = v.t,
     final = CASE WHEN v.f < 0 THEN max(mark, fallback) ELSE v.f END,
     facts = CASE WHEN v.s = {SETTLED} THEN NULL ELSE facts END
 FROM v WHERE key = v.k AND state = 0 AND (v.f >= 0 OR lease_until <= {clock.SQLITE})
@@ -239,13 +239,13 @@ class _Writer:
 
     def _end(self, endings: list[Ending]) -> None:
         by_key = {ending.key: ending for ending in endings}
-        ended = self._match(
-            _END_HOLDS,
-            [(e.key, e.state, e.final, e.facts.channel_id if e.facts is not None else None) for e in endings],
-        )
-        sums, logs, costs, uuids = Endings(), [], [], iter(uuid7s(2 * len(ended)))
         now_ms = time.time_ns() // 1_000_000
         now = now_ms // 1000
+        ended = self._match(
+            _END_HOLDS,
+            [(e.key, e.state, e.final, e.facts.channel_id if e.facts is not None else None, now_ms) for e in endings],
+        )
+        sums, logs, costs, uuids = Endings(), [], [], iter(uuid7s(2 * len(ended)))
         for key, user_id, token_id, limited, amount, final in ended:
             ending = by_key.pop(key)
             facts = ending.facts

@@ -75,10 +75,11 @@ class AuthMiddleware:
         principal = await self.authenticate(scope)
         await self.app(PRINCIPAL.put(scope, principal), receive, send)
 
-    async def authenticate(self, scope: Scope) -> Principal:
-        """The principal of the request in `scope`, checked. Raises as the class says."""
+    async def authenticate(self, scope: Scope, *, used_up: bool = False) -> Principal:
+        """The principal of the request in `scope`, checked; with `used_up` a key whose quota is used up will do, for
+        what ends a hold. Raises as the class says."""
         principal = await self._find(presented_key(scope, self._prefixes))
-        self._check(principal, scope)
+        self._check(principal, scope, used_up=used_up)
         if principal.channel_pin is not None and principal.role < Role.ADMIN:
             raise ChannelPinForbidden("Ordinary users do not support specifying channels")
         return principal
@@ -94,11 +95,12 @@ class AuthMiddleware:
             raise Unauthorized("No such API key: check the key, or create one in the console")
         return replace(principal, channel_pin=pinned[2])
 
-    def _check(self, principal: Principal, scope: Scope) -> None:
+    def _check(self, principal: Principal, scope: Scope, *, used_up: bool) -> None:
         name = principal.token_name
-        if principal.token_status != TokenStatus.ENABLED:
-            if principal.token_status == TokenStatus.EXHAUSTED:
-                raise TokenExhausted(f"The quota of API key {name!r} is used up: raise it, or use another key")
+        exhausted = principal.token_status == TokenStatus.EXHAUSTED
+        if principal.token_status != TokenStatus.ENABLED and not (exhausted and used_up):
+            if exhausted:
+                raise token_exhausted(principal)
             if principal.token_status == TokenStatus.EXPIRED:
                 raise TokenExpired(f"API key {name!r} has expired: extend it, or create a new one")
             raise TokenDisabled(f"API key {name!r} is disabled: enable it, or use another key")
@@ -108,6 +110,10 @@ class AuthMiddleware:
             raise UserDisabled("User has been banned")
         if principal.subnets and not _inside(self._address_of(scope), principal.subnets):
             raise AddressNotAllowed("This API key can only be used in the specified subnet")
+
+
+def token_exhausted(principal: Principal) -> TokenExhausted:
+    return TokenExhausted(f"The quota of API key {principal.token_name!r} is used up: raise it, or use another key")
 
 
 def peer_address(scope: Scope) -> str | None:

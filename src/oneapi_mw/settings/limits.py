@@ -58,5 +58,7 @@ class BillingSettings(Section):
     """Seconds that an amount set aside by an external service is held when it does not say."""
     external_billing_max_timeout: Positive = 3600
     """Seconds that such an amount is held at most."""
+    external_overrun: Literal["allow", "reject"] = "allow"
+    """A charge of an external service above what it set aside and what the balance has: booked, or refused."""
     enforce_include_usage: bool = True
     """Ask every upstream stream for usage, whether or not the client did, and pass it on."""

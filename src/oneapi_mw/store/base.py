@@ -18,6 +18,7 @@ from oneapi_mw.store.records import (
     LogRecord,
     Page,
     TokenRecord,
+    TransactionRecord,
     UserRecord,
 )
 from oneapi_mw.store.state_records import (
@@ -158,6 +159,17 @@ class CostRepository(Protocol):
     async def get(self, request_id: str) -> CostRecord | None: ...
 
 
+class TransactionRepository(Protocol):
+    """External transactions. The ledger makes and ends them; here they are only read."""
+
+    async def get(self, hold_key: str) -> TransactionRecord | None: ...
+    async def list(self, token_id: int, page: Page, *, most: int) -> tuple[list[TransactionRecord], int]:
+        """Of the newest `most` of an API key, newest first; and how many of these there are in all."""
+
+    async def late(self, token_id: int) -> Sequence[str]:
+        """Hold keys of an API key's pending transactions whose time is over."""
+
+
 class OptionRepository(Protocol):
     async def all(self) -> dict[str, str]: ...
     async def set(self, key: str, value: str) -> None: ...
@@ -274,6 +286,7 @@ class Store(Protocol):
     channels: ChannelRepository
     logs: LogRepository
     costs: CostRepository
+    transactions: TransactionRepository
     options: OptionRepository
     sessions: SessionRepository
     responses: ResponseStates

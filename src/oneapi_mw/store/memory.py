@@ -35,6 +35,7 @@ from oneapi_mw.store.base import (
     ResponseStates,
     SessionRepository,
     TokenRepository,
+    TransactionRepository,
     UserRepository,
 )
 from oneapi_mw.store.cache import ChannelTable
@@ -49,6 +50,7 @@ from oneapi_mw.store.entries import (
     check_user_changes,
 )
 from oneapi_mw.store.memory_responses import MemoryResponses
+from oneapi_mw.store.memory_transactions import MemoryTransactions
 from oneapi_mw.store.records import ChannelRecord, CostRecord, LogFilter, LogRecord, Page, TokenRecord, UserRecord
 from oneapi_mw.store.search import CHANNEL_SORTS, LOG_SORTS, TOKEN_SORTS, USER_SORTS, as_uuid, check_sort
 from oneapi_mw.types import Quota
@@ -77,6 +79,7 @@ class MemoryStore:
         self.channels: ChannelRepository = channels
         self.logs: LogRepository = MemoryLogs(self.ledger, users.credits)
         self.costs: CostRepository = MemoryCosts(self.ledger, users)
+        self.transactions: TransactionRepository = MemoryTransactions(self.ledger)
         self.options: OptionRepository = MemoryOptions()
         self.sessions: SessionRepository = MemorySessions(clock)
         self.responses: ResponseStates = MemoryResponses(clock)

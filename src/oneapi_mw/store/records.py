@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import IntEnum
 from typing import Any
 
 from oneapi_mw.types import Quota
@@ -135,6 +136,46 @@ class CostRecord:
     created_time: int
     created_at: int
     updated_at: int
+
+
+class TransactionStatus(IntEnum):
+    """States of an external transaction; numbers as One API stores them."""
+
+    PENDING = 1
+    CONFIRMED = 2
+    AUTO_CONFIRMED = 3
+    CANCELED = 4
+
+
+@dataclass(frozen=True, slots=True)
+class TransactionRecord:
+    """A call of the external billing API and how its hold stands."""
+
+    hold_key: str
+    uuid: str
+    transaction_id: str
+    token_uuid: str
+    user_uuid: str
+    reason: str
+    request_id: str
+    trace_id: str
+    body_hash: str
+    status: TransactionStatus
+    pre_quota: Quota
+    final_quota: Quota | None
+    """`None` while pending."""
+    log_uuid: str
+    """Empty until charged."""
+    expires_at: int
+    """Unix seconds; 0 when it has ended."""
+    elapsed_time_ms: int | None
+    created_at: int
+    ended_at: int | None
+    """Unix milliseconds."""
+
+    @property
+    def updated_at(self) -> int:
+        return self.created_at if self.ended_at is None else self.ended_at
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ from oneapi_mw.store.base import (
     ResponseStates,
     SessionRepository,
     TokenRepository,
+    TransactionRepository,
     UserRepository,
 )
 from oneapi_mw.store.cache import CacheLimits, ChannelTable, PrincipalCache
@@ -31,6 +32,7 @@ from oneapi_mw.store.repositories.responses import SqlResponses
 from oneapi_mw.store.repositories.rows import CHANNELS, TOKENS
 from oneapi_mw.store.repositories.sessions import SqlSessions
 from oneapi_mw.store.repositories.tokens import SqlTokens
+from oneapi_mw.store.repositories.transactions import SqlTransactions
 from oneapi_mw.store.repositories.users import SqlUsers
 
 CHANNEL_SECONDS = 3.0
@@ -71,6 +73,7 @@ class SqlStore:
         self.channels: ChannelRepository = SqlChannels(database, keyring, rows, self._channel_table.changed)
         self.logs: LogRepository = SqlLogs(database)
         self.costs: CostRepository = SqlCosts(database)
+        self.transactions: TransactionRepository = SqlTransactions(database)
         self.options: OptionRepository = SqlOptions(database)
         self.sessions: SessionRepository = SqlSessions(database, keyring)
         self._responses = SqlResponses(database, keyring)

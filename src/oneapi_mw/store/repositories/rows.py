@@ -13,7 +13,7 @@ from oneapi_mw.store.dsn import Dialect
 from oneapi_mw.store.records import Page
 from oneapi_mw.store.tables import Base, metadata
 
-USERS, TOKENS, CHANNELS, LOGS, COSTS, OPTIONS, SESSIONS, HOLDS, ENTRIES = (
+USERS, TOKENS, CHANNELS, LOGS, COSTS, OPTIONS, SESSIONS, HOLDS, ENTRIES, TRANSACTIONS = (
     metadata.tables[name]
     for name in (
         "users",
@@ -25,6 +25,7 @@ USERS, TOKENS, CHANNELS, LOGS, COSTS, OPTIONS, SESSIONS, HOLDS, ENTRIES = (
         "sessions",
         "billing_holds",
         "billing_entries",
+        "token_transactions",
     )
 )
 
