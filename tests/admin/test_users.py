@@ -293,9 +293,9 @@ async def test_a_quota_is_set_as_a_difference(world: World, monkeypatch: pytest.
     booked: list[int] = []
     original = world.store.users.add_quota
 
-    async def note(user_id: int, amount: int, **rest: Any) -> None:
+    async def note(user_id: int, amount: int, **rest: Any) -> Any:
         booked.append(amount)
-        await original(user_id, amount, **rest)
+        return await original(user_id, amount, **rest)
 
     monkeypatch.setattr(world.store.users, "add_quota", note)
     for quota in (400, 400, 0):

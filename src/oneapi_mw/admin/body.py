@@ -43,6 +43,7 @@ def _storable(text: str) -> str:
 Text = Annotated[str, AfterValidator(_storable)]
 """Text that every database can store: the columns of unbounded texts hold more than a whole body."""
 Count = Annotated[int, Field(ge=0, le=MAX_INTEGER)]
+Balance = Annotated[int, Field(ge=-MAX_INTEGER, le=MAX_INTEGER)]
 Int32 = Annotated[int, Field(ge=0, le=MAX_INT32)]
 
 

@@ -1,9 +1,9 @@
-"""Slowing down whoever guesses passwords."""
+"""Slowing down whoever guesses passwords or codes."""
 
 from __future__ import annotations
 
 import ipaddress
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -70,6 +70,45 @@ class LoginThrottle:
         if len(self._failures) > MAX_TRACKED:
             self._failures.popitem(last=False)
         return entry
+
+
+class FailureLimit:
+    """So many failures of one kind in so many seconds, for each key.
+
+    An attempt counts as failed from `begin` until `succeeded` takes it back, as with logins.
+
+    Args:
+        most: 0 or less for no limit.
+        clock: seconds; only differences matter.
+    """
+
+    def __init__(self, most: int, seconds: float, clock: Callable[[], float]) -> None:
+        self._most = most
+        self._seconds = seconds
+        self._clock = clock
+        self._failures: OrderedDict[str, deque[float]] = OrderedDict()
+
+    def begin(self, key: str) -> float:
+        """Count an attempt. Returns: seconds to wait when it must not be made, else 0."""
+        if self._most <= 0:
+            return 0.0
+        now = self._clock()
+        times = self._failures.setdefault(key, deque())
+        self._failures.move_to_end(key)
+        while times and times[0] <= now - self._seconds:
+            times.popleft()
+        if len(times) >= self._most:
+            return times[0] + self._seconds - now
+        times.append(now)
+        if len(self._failures) > MAX_TRACKED:
+            self._failures.popitem(last=False)
+        return 0.0
+
+    def succeeded(self, key: str) -> None:
+        """It was no failure: take the last attempt back."""
+        times = self._failures.get(key)
+        if times:
+            times.pop()
 
 
 def _keys(account: str, address: str) -> tuple[tuple[tuple[str, ...], int], tuple[tuple[str, ...], int]]:

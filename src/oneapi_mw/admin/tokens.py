@@ -12,7 +12,7 @@ from typing import Annotated, Any
 from pydantic import Field
 from starlette.responses import Response
 
-from oneapi_mw.admin.body import MAX_INTEGER, Body, Text, TokenStatusNumber, read
+from oneapi_mw.admin.body import MAX_INTEGER, Balance, Body, Text, TokenStatusNumber, read
 from oneapi_mw.admin.endpoint import Access, Call, Endpoint
 from oneapi_mw.admin.envelope import Missing, Refusal, ok, reply
 from oneapi_mw.admin.models import models_of_group
@@ -31,7 +31,6 @@ SORTING = Sorting(
 NEVER = -1
 MAX_NAME_BYTES = 30
 
-_Balance = Annotated[int, Field(ge=-MAX_INTEGER, le=MAX_INTEGER)]
 _Expiry = Annotated[int, Field(ge=-1, le=MAX_INTEGER)]
 
 
@@ -97,7 +96,7 @@ async def delete_token(call: Call) -> Response:
 
 class NewToken(Body):
     name: Text = ""
-    remain_quota: _Balance | None = None
+    remain_quota: Balance | None = None
     expired_time: _Expiry | None = None
     unlimited_quota: bool | None = None
     models: Text | None = None
@@ -126,12 +125,14 @@ async def create_token(call: Call) -> Response:
 class TokenChanges(NewToken):
     uuid: Text | None = None
     status: TokenStatusNumber | None = None
+    remain_quota_read: Balance | None = None
 
 
 async def update_token(call: Call) -> Response:
     """Change what the body names. An explicit null or 0 gives the value a new key has; an absent field keeps its.
 
-    `?status_only=1` changes nothing but the status.
+    `?status_only=1` changes nothing but the status. With `remain_quota_read`, what whoever filled in the form saw,
+    `remain_quota` is a difference to that: what is spent meanwhile stays spent.
     """
     body = await read(call, TokenChanges, prefix="invalid token")
     uuid = body_reference(body.uuid)
@@ -143,7 +144,7 @@ async def update_token(call: Call) -> Response:
         raise Refusal("status is required: 1 enables, 2 disables")
     changes = {} if only_status else _changes(body, token)
     if body.status is not None:
-        changes["status"] = _next_status(body.status, {**_terms(token), **changes}, call.services.clock())
+        changes["status"] = _next_status(body.status, _terms(token, changes), call.services.clock())
     if changes:
         token = await call.store.tokens.update(uuid, changes, user_id=call.user.id)
     return _one(call, token)
@@ -156,7 +157,9 @@ def _changes(body: TokenChanges, token: TokenRecord) -> dict[str, Any]:
         if not body.name.strip():
             raise Refusal("Token name cannot be empty")
         changes["name"] = _name(body.name)
-    if "remain_quota" in given and (body.remain_quota or 0) != token.remain_quota:
+    if "remain_quota" in given and body.remain_quota_read is not None:
+        changes["more_quota"] = _quota(body.remain_quota or 0) - body.remain_quota_read
+    elif "remain_quota" in given and (body.remain_quota or 0) != token.remain_quota:
         changes["remain_quota"] = _quota(body.remain_quota or 0)
     if "unlimited_quota" in given:
         changes["unlimited_quota"] = body.unlimited_quota or False
@@ -169,11 +172,13 @@ def _changes(body: TokenChanges, token: TokenRecord) -> dict[str, Any]:
     return changes
 
 
-def _terms(token: TokenRecord) -> dict[str, Any]:
+def _terms(token: TokenRecord, changes: dict[str, Any]) -> dict[str, Any]:
+    """What decides on a key's status, with `changes` made."""
     return {
         "expired_time": token.expired_time,
-        "remain_quota": token.remain_quota,
+        "remain_quota": token.remain_quota + changes.get("more_quota", 0),
         "unlimited_quota": token.unlimited_quota,
+        **changes,
     }
 
 

@@ -8,16 +8,16 @@ from typing import Any
 
 from starlette.responses import Response
 
-from oneapi_mw.admin.body import Body, Count, RoleNumber, Text, UserStatusNumber, read
+from oneapi_mw.admin.body import Balance, Body, Count, RoleNumber, Text, UserStatusNumber, read
 from oneapi_mw.admin.endpoint import Access, Call, Endpoint
 from oneapi_mw.admin.envelope import Missing, NotAllowed, Refusal, Taken, ok
 from oneapi_mw.admin.query import Sorting, body_reference, page, path_reference
 from oneapi_mw.admin.services import AdminServices
-from oneapi_mw.ids import access_token, token_key, uuid7
+from oneapi_mw.admin.topups import book
+from oneapi_mw.ids import access_token, token_key
 from oneapi_mw.principal import Role, UserStatus
 from oneapi_mw.store.base import Conflict
 from oneapi_mw.store.records import UserRecord
-from oneapi_mw.types import Quota
 
 SORTING = Sorting(
     columns=frozenset(
@@ -196,31 +196,28 @@ class UserChanges(Body):
     password: Text | None = None
     group: Text | None = None
     quota: Count | None = None
+    quota_read: Balance | None = None
     role: RoleNumber | None = None
     status: UserStatusNumber | None = None
 
 
 async def update_user(call: Call) -> Response:
-    """Change what the body names; null changes nothing."""
+    """Change what the body names; null changes nothing.
+
+    `quota` is booked as a difference, so that what is spent meanwhile stays spent: to `quota_read`, the balance that
+    whoever filled in the form saw, else to the balance of this moment.
+    """
     body = await read(call, UserChanges)
     user = await _find(call, body_reference(body.uuid))
     _check_reach(call.user, user, "No permission to update user information with the same or higher level")
     changes = await _changes(call, body, user)
     if changes:
         await _apply(call, user, changes)
-    if body.quota is not None and body.quota != user.quota:
-        # booked as a difference, so that what is spent meanwhile stays spent
-        await _book(call, user, body.quota - user.quota, kind="adjust", remark=f"set by {call.user.username}")
+    if body.quota is not None:
+        more = body.quota - (user.quota if body.quota_read is None else body.quota_read)
+        if more:
+            await book(call, user, more, kind="adjust", remark=f"set by {call.user.username}")
     return ok()
-
-
-async def _book(call: Call, user: UserRecord, amount: Quota, *, kind: str, remark: str) -> None:
-    try:
-        await call.store.users.add_quota(user.id, amount, kind=kind, key=uuid7(), remark=remark[:255])
-    except KeyError:
-        raise Missing from None
-    except ValueError as exc:
-        raise Refusal(f"{_INVALID}quota: {exc}") from None
 
 
 async def _changes(call: Call, body: UserChanges, user: UserRecord) -> dict[str, Any]:
@@ -323,21 +320,6 @@ def _new_role(actor: UserRecord, user: UserRecord, action: str) -> int:
     return int(Role.ADMIN)
 
 
-class TopUp(Body):
-    user_uuid: Text
-    quota: Count
-    remark: Text = ""
-
-
-async def top_up(call: Call) -> Response:
-    """Credit a user."""
-    body = await read(call, TopUp)
-    user = await _find(call, body_reference(body.user_uuid))
-    remark = body.remark or f"top-up by {call.user.username}"
-    await _book(call, user, body.quota, kind="topup", remark=remark)
-    return ok()
-
-
 def endpoints(services: AdminServices) -> Sequence[Endpoint]:
     del services
     return (
@@ -345,7 +327,6 @@ def endpoints(services: AdminServices) -> Sequence[Endpoint]:
         Endpoint("POST", "/api/user/", Access.ADMIN, create_user),
         Endpoint("PUT", "/api/user/", Access.ADMIN, update_user),
         Endpoint("POST", "/api/user/manage", Access.ADMIN, manage_user),
-        Endpoint("POST", "/api/topup", Access.ADMIN, top_up),
         Endpoint("GET", "/api/user/{uuid}", Access.ADMIN, show_user),
         Endpoint("DELETE", "/api/user/{uuid}", Access.ADMIN, delete_user),
     )

@@ -14,9 +14,11 @@ from oneapi_mw.routing.channel import Channel
 from oneapi_mw.store.records import (
     ChannelRecord,
     CostRecord,
+    EntryRecord,
     LogFilter,
     LogRecord,
     Page,
+    RedemptionRecord,
     TokenRecord,
     TransactionRecord,
     UserRecord,
@@ -97,8 +99,12 @@ class UserRepository(Protocol):
         `access_token` is given in the clear and replaces the one before. Raises `Conflict("username")`.
         """
 
-    async def add_quota(self, user_id: int, amount: Quota, *, kind: str, key: str, remark: str = "") -> None:
+    async def add_quota(
+        self, user_id: int, amount: Quota, *, kind: str, key: str, remark: str = "", actor_id: int | None = None
+    ) -> EntryRecord:
         """Credit (or debit) a user once per `key`; kinds that users should see get a log row with `remark`.
+
+        Returns what is booked under the key: the caller compares when it was not the first.
 
         Raises `KeyError` for a user that does not exist, `ValueError` for what does not fit.
         """
@@ -130,7 +136,8 @@ class TokenRepository(Protocol):
     async def update(self, uuid: str, changes: Mapping[str, Any], *, user_id: int | None = None) -> TokenRecord | None:
         """Set columns among name, status, expired_time, remain_quota, unlimited_quota, models, subnet.
 
-        `remain_quota` is booked as a difference to what the row holds in the same transaction.
+        `remain_quota` is booked as a difference to what the row holds in the same transaction; `more_quota` in its
+        place is that difference.
         """
 
     async def delete(self, uuid: str, *, user_id: int | None = None) -> bool:
@@ -157,6 +164,29 @@ class LogRepository(Protocol):
 
 class CostRepository(Protocol):
     async def get(self, request_id: str) -> CostRecord | None: ...
+
+
+class RedemptionRepository(Protocol):
+    """Codes that are worth quota, once."""
+
+    async def create(self, *, user_id: int, user_uuid: str, name: str, quota: Quota, keys: Sequence[str]) -> None:
+        """A code for each of `keys`, all or none. Raises `Conflict("key")`."""
+
+    async def get(self, uuid: str) -> RedemptionRecord | None: ...
+    async def update(self, uuid: str, changes: Mapping[str, Any]) -> RedemptionRecord | None:
+        """Set columns among name, quota, status.
+
+        Raises `Conflict("status")` for quota or status of a code that was redeemed.
+        """
+
+    async def delete(self, uuid: str) -> bool: ...
+    async def redeem(self, key: str, *, user_id: int, user_uuid: str) -> RedemptionRecord | None:
+        """Use an enabled code up and credit the user, both or neither; `None` when there is no such code.
+
+        Raises as `UserRepository.add_quota`.
+        """
+
+    async def list(self, page: Page, *, keyword: str = "") -> tuple[list[RedemptionRecord], int]: ...
 
 
 class TransactionRepository(Protocol):
@@ -287,6 +317,7 @@ class Store(Protocol):
     logs: LogRepository
     costs: CostRepository
     transactions: TransactionRepository
+    redemptions: RedemptionRepository
     options: OptionRepository
     sessions: SessionRepository
     responses: ResponseStates

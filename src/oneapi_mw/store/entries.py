@@ -16,7 +16,10 @@ LOG_TYPES: Mapping[str, int] = {"topup": 1, "redeem": 1, "adjust": 3, "gift": 4}
 USER_CHANGES = frozenset(
     ["username", "display_name", "email", "password_hash", "group", "role", "status", "access_token"]
 )
-TOKEN_CHANGES = frozenset(["name", "status", "expired_time", "remain_quota", "unlimited_quota", "models", "subnet"])
+TOKEN_CHANGES = frozenset(
+    ["name", "status", "expired_time", "remain_quota", "more_quota", "unlimited_quota", "models", "subnet"]
+)
+REDEMPTION_CHANGES = frozenset(["name", "quota", "status"])
 CHANNEL_CHANGES = frozenset(
     [
         "type", "key", "status", "name", "weight", "test_time", "response_time", "base_url", "other", "balance",
@@ -34,6 +37,10 @@ def check_user_changes(names: Iterable[str]) -> None:
 
 def check_token_changes(names: Iterable[str]) -> None:
     _check("token", names, TOKEN_CHANGES)
+
+
+def check_redemption_changes(names: Iterable[str]) -> None:
+    _check("redemption code", names, REDEMPTION_CHANGES)
 
 
 def check_channel_changes(names: Iterable[str]) -> None:

@@ -24,7 +24,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 log = logging.getLogger("oneapi_mw.store")
 
-Purpose: TypeAlias = Literal["api_key", "access_token", "session"]
+Purpose: TypeAlias = Literal["api_key", "access_token", "session", "redemption"]
 """What a digest is of: the digests of one text for two purposes have nothing in common."""
 
 SETTING = "ONEAPI_SECRET_KEY"

@@ -32,6 +32,7 @@ from oneapi_mw.store.base import (
     LogRepository,
     OptionRepository,
     Principals,
+    RedemptionRepository,
     ResponseStates,
     SessionRepository,
     TokenRepository,
@@ -49,9 +50,19 @@ from oneapi_mw.store.entries import (
     check_token_changes,
     check_user_changes,
 )
+from oneapi_mw.store.memory_redemptions import MemoryRedemptions
 from oneapi_mw.store.memory_responses import MemoryResponses
 from oneapi_mw.store.memory_transactions import MemoryTransactions
-from oneapi_mw.store.records import ChannelRecord, CostRecord, LogFilter, LogRecord, Page, TokenRecord, UserRecord
+from oneapi_mw.store.records import (
+    ChannelRecord,
+    CostRecord,
+    EntryRecord,
+    LogFilter,
+    LogRecord,
+    Page,
+    TokenRecord,
+    UserRecord,
+)
 from oneapi_mw.store.search import CHANNEL_SORTS, LOG_SORTS, TOKEN_SORTS, USER_SORTS, as_uuid, check_sort
 from oneapi_mw.types import Quota
 
@@ -80,6 +91,7 @@ class MemoryStore:
         self.logs: LogRepository = MemoryLogs(self.ledger, users.credits)
         self.costs: CostRepository = MemoryCosts(self.ledger, users)
         self.transactions: TransactionRepository = MemoryTransactions(self.ledger)
+        self.redemptions: RedemptionRepository = MemoryRedemptions(users, clock)
         self.options: OptionRepository = MemoryOptions()
         self.sessions: SessionRepository = MemorySessions(clock)
         self.responses: ResponseStates = MemoryResponses(clock)
@@ -102,7 +114,7 @@ class MemoryUsers:
         self._ids = count(1)
         self._rows: dict[int, UserRecord] = {}
         self._access_tokens: dict[int, str] = {}
-        self._booked: set[str] = set()
+        self._booked: dict[str, EntryRecord] = {}
         self.credits: deque[LogRecord] = deque(maxlen=REMEMBER_CREDITS)
 
     async def count(self) -> int:
@@ -191,19 +203,23 @@ class MemoryUsers:
             self._ledger.set_enabled(user_id=user_id, enabled=row.status == UserStatus.ENABLED)
         return await self._shown(row)
 
-    async def add_quota(self, user_id: int, amount: Quota, *, kind: str, key: str, remark: str = "") -> None:
+    async def add_quota(
+        self, user_id: int, amount: Quota, *, kind: str, key: str, remark: str = "", actor_id: int | None = None
+    ) -> EntryRecord:
+        del actor_id  # nobody reads it here
         check_entry(amount, kind=kind, key=key)
         if key in self._booked:
-            return
+            return replace(self._booked[key], first=False)
         row = self._rows[user_id]
         if abs((await self._shown(row)).quota + amount) > LARGEST_BALANCE:
             raise ValueError(f"the balance of user {user_id} would leave the range of {LARGEST_BALANCE} quota units")
-        self._booked.add(key)
+        entry = self._booked[key] = EntryRecord(user_id, amount, kind, remark[:255])
         self._ledger.open_account(user_id, amount)
         now = _ms(self._clock)
         self._rows[user_id] = replace(row, updated_at=now)
         if kind in LOG_TYPES:
-            self.credits.append(_credit_row(row, amount, LOG_TYPES[kind], remark, now))
+            self.credits.append(_credit_row(row, amount, LOG_TYPES[kind], entry.remark, now))
+        return entry
 
     async def list(self, page: Page) -> tuple[list[UserRecord], int]:
         check_sort(page, USER_SORTS)
@@ -302,11 +318,11 @@ class MemoryTokens:
         if row is None:
             return None
         values = dict(changes)
-        if "remain_quota" in values:
-            wanted = values.pop("remain_quota")
+        if "remain_quota" in values or "more_quota" in values:
+            there = (await self._shown(row)).remain_quota
+            wanted = values.pop("remain_quota", there) + values.pop("more_quota", 0)
             check_allowance(wanted)
-            more = wanted - (await self._shown(row)).remain_quota
-            self._ledger.open_token(row.id, row.user_id, more)
+            self._ledger.open_token(row.id, row.user_id, wanted - there)
         if changes:
             row = self._rows[row.id] = replace(row, updated_at=_ms(self._clock), **values)
             self._ledger.set_enabled(token_id=row.id, enabled=row.status == TokenStatus.ENABLED)

@@ -138,6 +138,43 @@ class CostRecord:
     updated_at: int
 
 
+@dataclass(frozen=True, slots=True)
+class EntryRecord:
+    """A credit or an adjustment, as it is booked."""
+
+    user_id: int
+    amount: Quota
+    kind: str
+    remark: str
+    first: bool = True
+    """Whether this very call booked it; otherwise it was booked under its key before."""
+
+
+class RedemptionStatus(IntEnum):
+    ENABLED = 1
+    DISABLED = 2
+    USED = 3
+
+
+@dataclass(frozen=True, slots=True)
+class RedemptionRecord:
+    id: int
+    uuid: str
+    user_uuid: str
+    """Who made it."""
+    key: str
+    """The code in the clear."""
+    status: int
+    name: str
+    quota: Quota
+    created_time: int
+    redeemed_time: int
+    redeemed_by: str | None
+    """Uuid of the user who redeemed it."""
+    created_at: int
+    updated_at: int
+
+
 class TransactionStatus(IntEnum):
     """States of an external transaction; numbers as One API stores them."""
 

@@ -17,6 +17,9 @@ CHANNEL_SORTS = frozenset(
     ["id", "name", "type", "status", "response_time", "test_time", "priority", "weight", "used_quota", "created_at",
      "updated_at"]
 )  # fmt: skip
+REDEMPTION_SORTS = frozenset(
+    ["id", "name", "status", "quota", "created_time", "redeemed_time", "created_at", "updated_at"]
+)
 LOG_SORTS = frozenset(["id", "created_at", "prompt_tokens", "completion_tokens", "quota", "elapsed_time"])
 
 _UUID = re.compile(r"([0-9a-f]{8})-?([0-9a-f]{4})-?([0-9a-f]{4})-?([0-9a-f]{4})-?([0-9a-f]{12})")

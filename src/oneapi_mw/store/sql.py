@@ -13,6 +13,7 @@ from oneapi_mw.store.base import (
     LogRepository,
     OptionRepository,
     Principals,
+    RedemptionRepository,
     ResponseStates,
     SessionRepository,
     TokenRepository,
@@ -28,6 +29,7 @@ from oneapi_mw.store.repositories.costs import SqlCosts
 from oneapi_mw.store.repositories.logs import SqlLogs
 from oneapi_mw.store.repositories.options import SqlOptions
 from oneapi_mw.store.repositories.principals import SqlPrincipals
+from oneapi_mw.store.repositories.redemptions import SqlRedemptions
 from oneapi_mw.store.repositories.responses import SqlResponses
 from oneapi_mw.store.repositories.rows import CHANNELS, TOKENS
 from oneapi_mw.store.repositories.sessions import SqlSessions
@@ -74,6 +76,7 @@ class SqlStore:
         self.logs: LogRepository = SqlLogs(database)
         self.costs: CostRepository = SqlCosts(database)
         self.transactions: TransactionRepository = SqlTransactions(database)
+        self.redemptions: RedemptionRepository = SqlRedemptions(database, keyring)
         self.options: OptionRepository = SqlOptions(database)
         self.sessions: SessionRepository = SqlSessions(database, keyring)
         self._responses = SqlResponses(database, keyring)

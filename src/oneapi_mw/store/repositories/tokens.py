@@ -90,7 +90,7 @@ class SqlTokens:
                 if row is None:
                     return None
                 token_id = row.id
-                more = values.pop("remain_quota", row.remain_quota) - row.remain_quota
+                more = values.pop("remain_quota", row.remain_quota) - row.remain_quota + values.pop("more_quota", 0)
                 if more:
                     check_allowance(row.remain_quota + more)
                     values["remain_quota"] = TOKENS.c.remain_quota + more

@@ -8,17 +8,18 @@ from typing import Any
 from sqlalchemy import ColumnElement, Row, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from oneapi_mw.ledger.credits import Credit, book, booked
 from oneapi_mw.ledger.limits import check_amounts
 from oneapi_mw.principal import UserStatus
 from oneapi_mw.store.base import Conflict
 from oneapi_mw.store.cache import PrincipalCache
 from oneapi_mw.store.engine import Database
-from oneapi_mw.store.entries import LARGEST_BALANCE, LOG_TYPES, check_entry, check_user_changes
+from oneapi_mw.store.entries import check_entry, check_user_changes
 from oneapi_mw.store.keyring import KeyRing
-from oneapi_mw.store.records import Page, UserRecord
-from oneapi_mw.store.repositories.rows import ENTRIES, LOGS, USERS, insert_row, read_page, stored_json
+from oneapi_mw.store.records import EntryRecord, Page, UserRecord
+from oneapi_mw.store.repositories.rows import ENTRIES, USERS, insert_row, read_page, stored_json
 from oneapi_mw.store.search import USER_SORTS, check_sort
-from oneapi_mw.store.tables import Entry, Log, User, now_ms
+from oneapi_mw.store.tables import Entry, User, now_ms
 from oneapi_mw.types import Quota
 
 _NOT_DELETED = USERS.c.status != int(UserStatus.DELETED)
@@ -108,46 +109,26 @@ class SqlUsers:
         finally:
             self._principals.forget_user(user_id)
 
-    async def add_quota(self, user_id: int, amount: Quota, *, kind: str, key: str, remark: str = "") -> None:
+    async def add_quota(
+        self, user_id: int, amount: Quota, *, kind: str, key: str, remark: str = "", actor_id: int | None = None
+    ) -> EntryRecord:
         check_entry(amount, kind=kind, key=key)
+        credit = Credit(key, user_id, amount, kind, remark[:255], actor_id)
         try:
             async with self._database.writing() as connection:
-                await self._book(connection, user_id, amount, kind=kind, key=key, remark=remark)
+                await book(connection, credit)
         except Conflict as exc:
             if str(exc) != "key":
                 raise
-            # booked before: nothing happened this time
+            async with self._database.reading() as connection:
+                return await booked(connection, key)
+        return EntryRecord(user_id, amount, kind, credit.remark)
 
     async def list(self, page: Page) -> tuple[list[UserRecord], int]:
         check_sort(page, USER_SORTS)
         async with self._database.reading() as connection:
             rows, total = await read_page(connection, USERS, [_NOT_DELETED], page)
         return [_record(row) for row in rows], total
-
-    async def _book(
-        self, connection: AsyncConnection, user_id: int, amount: Quota, *, kind: str, key: str, remark: str
-    ) -> None:
-        entry = Entry(key=key, user_id=user_id, amount=amount, kind=kind, remark=remark[:255])
-        await insert_row(connection, ENTRIES, entry)
-        fits = USERS.c.quota.between(-LARGEST_BALANCE - min(amount, 0), LARGEST_BALANCE - max(amount, 0))
-        more = update(USERS).where(USERS.c.id == user_id, fits)
-        changed = await connection.execute(more.values(quota=USERS.c.quota + amount, updated_at=now_ms()))
-        user = await _find(connection, USERS.c.id == user_id)
-        if user is None:
-            raise KeyError(user_id)
-        if changed.rowcount != 1:
-            raise ValueError(f"the balance of user {user_id} would leave the range of {LARGEST_BALANCE} quota units")
-        if kind in LOG_TYPES:
-            line = Log(
-                user_id=user_id,
-                user_uuid=user.uuid,
-                username=user.username,
-                type=LOG_TYPES[kind],
-                content=remark,
-                quota=amount,
-                created_at=entry.created_at // 1000,
-            )
-            await insert_row(connection, LOGS, line)
 
     def _access_digest(self, access_token: str) -> str:
         return self._keyring.digest("access_token", access_token)
