@@ -234,6 +234,8 @@ def _routes(settings: Settings, resources: Resources, edit: StageEditor | None, 
         drain=drain,
         states=resources.store.responses if state_options is not None else None,
         state_options=state_options,
+        idempotency=resources.store.idempotency,
+        costs=resources.store.costs,
     )
     relay = FanOut(
         Relay(

@@ -17,6 +17,7 @@ from oneapi_mw.middleware.drain import Drain, DrainMiddleware
 from oneapi_mw.middleware.errors import ErrorsMiddleware
 from oneapi_mw.middleware.exchange import ExchangeMiddleware
 from oneapi_mw.middleware.history import StateOptions
+from oneapi_mw.middleware.idempotency import CostLookup, IdempotencyMiddleware
 from oneapi_mw.middleware.precharge import PrechargeMiddleware
 from oneapi_mw.middleware.ratelimit import RateLimitMiddleware
 from oneapi_mw.middleware.reasoning import ReasoningMiddleware
@@ -24,7 +25,7 @@ from oneapi_mw.middleware.route import RouteMiddleware, Router
 from oneapi_mw.middleware.settlement import SettlementMiddleware
 from oneapi_mw.middleware.state import StateMiddleware
 from oneapi_mw.ratelimit.base import Limiter
-from oneapi_mw.store.base import ResponseStates
+from oneapi_mw.store.base import IdempotencyKeys, ResponseStates
 from oneapi_mw.wire.wish import FieldName
 
 
@@ -46,11 +47,17 @@ def default_stages(
     drain: Drain | None = None,
     states: ResponseStates | None = None,
     state_options: StateOptions | None = None,
+    idempotency: IdempotencyKeys | None = None,
+    costs: CostLookup | None = None,
 ) -> list[Middleware]:
     """The stages of a relayed request, outermost first. Without `limiter` nothing is rate limited, without `drain`
-    nobody waits for running requests, and without `states` answers are not kept to be continued."""
+    nobody waits for running requests, without `states` answers are not kept to be continued, and without `idempotency`
+    and `costs` a repeated `Idempotency-Key` means nothing."""
     limits = [Middleware(RateLimitMiddleware, limiter=limiter)] if limiter is not None else []
     drains = [Middleware(DrainMiddleware, drain=drain)] if drain is not None else []
+    once = []
+    if idempotency is not None and costs is not None:
+        once.append(Middleware(IdempotencyMiddleware, keys=idempotency, costs=costs, limits=body_limits))
     state, affinity = [], []
     if states is not None:
         state.append(Middleware(StateMiddleware, states=states, options=state_options))
@@ -61,6 +68,7 @@ def default_stages(
         *drains,
         Middleware(AuthMiddleware, principals=principals, key_prefix=key_prefix, address_of=address_of),
         *limits,
+        *once,
         Middleware(ConvertMiddleware, limits=body_limits, misrouted=misrouted, reasoning_field=reasoning_field),
         *state,
         Middleware(RouteMiddleware, router=router),

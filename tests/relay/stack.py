@@ -12,6 +12,7 @@ from starlette.types import ASGIApp
 
 from oneapi_mw.ledger.base import Ledger, LogFacts, Settled
 from oneapi_mw.ledger.memory import MemoryHold, MemoryLedger
+from oneapi_mw.middleware.idempotency import CostLookup
 from oneapi_mw.pipeline import build, default_stages
 from oneapi_mw.pricing.price import RATIO_SCALE
 from oneapi_mw.principal import Principal, Role, TokenStatus, UserStatus
@@ -20,6 +21,7 @@ from oneapi_mw.relay.fanout import AT_ONCE, FanOut
 from oneapi_mw.relay.upstream import BodyTooLarge, Timeouts, Upstream
 from oneapi_mw.routing.channel import Channel, Secret
 from oneapi_mw.routing.live import LiveRouter
+from oneapi_mw.store.base import IdempotencyKeys
 from oneapi_mw.types import Quota, RawHeaders
 from oneapi_mw.wire.target import ConversionOptions
 from tests.support.harness import Client, Exchanged, call, http_scope
@@ -287,6 +289,8 @@ def gateway(
     group_ratio: int = RATIO_SCALE,
     fan_out_n: bool = False,
     at_once: int = AT_ONCE,
+    idempotency: IdempotencyKeys | None = None,
+    costs: CostLookup | None = None,
 ) -> ASGIApp:
     """The default stages around the relay."""
     stages = default_stages(
@@ -297,6 +301,8 @@ def gateway(
             options=ConversionOptions(fan_out_n=fan_out_n),
         ),
         ledger=ledger,
+        idempotency=idempotency,
+        costs=costs,
     )
     relay = Relay(upstream=upstream, limits=limits or RelayLimits(Timeouts(), retries=retries))
     return build(FanOut(relay, at_once=at_once), stages)

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import TracebackType
 
-from starlette.types import Receive, Scope
+from starlette.types import Message, Receive, Scope
 
 from oneapi_mw.errors import (
     InvalidRequest,
@@ -61,6 +61,30 @@ async def read_body(scope: Scope, receive: Receive, limits: BodyLimits) -> bytes
     if encoding != b"gzip":
         return body
     return await asyncio.to_thread(_inflate, body, limits) if len(body) > INLINE_BYTES else _inflate(body, limits)
+
+
+def as_replayed(scope: Scope, body: bytes) -> Scope:
+    """`scope` with the header fields of the plain body, for an app that reads it again."""
+    if header(scope, b"content-encoding") is None:
+        return scope
+    headers = [field for field in scope["headers"] if field[0] not in (b"content-encoding", b"content-length")]
+    return {**scope, "headers": [*headers, (b"content-length", b"%d" % len(body))]}
+
+
+class Replay:
+    """`receive` for the inner app: the body once more, whole and plain, then what the server says."""
+
+    __slots__ = ("_body", "_receive")
+
+    def __init__(self, body: bytes, receive: Receive) -> None:
+        self._body: bytes | None = body
+        self._receive = receive
+
+    async def __call__(self) -> Message:
+        body, self._body = self._body, None
+        if body is not None:
+            return {"type": "http.request", "body": body, "more_body": False}
+        return await self._receive()
 
 
 def check_json_type(scope: Scope) -> None:

@@ -16,8 +16,8 @@ from oneapi_mw.canonical.phases import Failed
 from oneapi_mw.errors import GatewayError, InvalidRequest, MethodNotAllowed
 from oneapi_mw.exchange import ENDPOINT, EXCHANGE, Endpoint, Exchange
 from oneapi_mw.jsontext import dumps_well_formed
-from oneapi_mw.middleware.body import BodyLimits, ClientDisconnected, check_json_type, read_body
-from oneapi_mw.scope import header, route_path
+from oneapi_mw.middleware.body import BodyLimits, ClientDisconnected, Replay, as_replayed, check_json_type, read_body
+from oneapi_mw.scope import route_path
 from oneapi_mw.wire.base import StreamEncoder, WireFormat
 from oneapi_mw.wire.body import parse_object
 from oneapi_mw.wire.detect import covered_format, detect, redirect_path
@@ -110,8 +110,8 @@ class ConvertMiddleware:
         if b"strict=" in outside.query and _wants_strict(outside.query):
             call = replace(call, strict=True)
         out = _Output(send, wire, call, exchange)
-        inner = Offer(wire.name if wire.passes_frames(call) else "").put(CALL.put(_as_replayed(scope, raw), call))
-        await self.app(inner, _Replay(raw, receive), out)
+        inner = Offer(wire.name if wire.passes_frames(call) else "").put(CALL.put(as_replayed(scope, raw), call))
+        await self.app(inner, Replay(raw, receive), out)
 
     def _endpoint(self, scope: Scope) -> Endpoint | None:
         if scope["type"] != "http":
@@ -144,30 +144,6 @@ def _wants_strict(query: bytes) -> bool:
     if value in ("1", "true", "yes", "on"):
         return True
     raise InvalidRequest("strict must be true or false", param="strict", code="invalid_query_parameter")
-
-
-def _as_replayed(scope: Scope, body: bytes) -> Scope:
-    """`scope` with the header fields of the plain body, for an app that reads it again."""
-    if header(scope, b"content-encoding") is None:
-        return scope
-    headers = [field for field in scope["headers"] if field[0] not in (b"content-encoding", b"content-length")]
-    return {**scope, "headers": [*headers, (b"content-length", b"%d" % len(body))]}
-
-
-class _Replay:
-    """`receive` for the inner app: the body once more, whole and plain, then what the server says."""
-
-    __slots__ = ("_body", "_receive")
-
-    def __init__(self, body: bytes, receive: Receive) -> None:
-        self._body: bytes | None = body
-        self._receive = receive
-
-    async def __call__(self) -> Message:
-        body, self._body = self._body, None
-        if body is not None:
-            return {"type": "http.request", "body": body, "more_body": False}
-        return await self._receive()
 
 
 class _Output:

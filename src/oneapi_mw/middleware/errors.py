@@ -19,6 +19,7 @@ RETRY_WORTHWHILE = frozenset(
     {
         "rate_limited",
         "no_channel_available",
+        "idempotency_in_progress",
         "store_unavailable",
         "state_store_unavailable",
         "not_started",

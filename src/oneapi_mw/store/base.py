@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 from oneapi_mw.principal import Principal
 from oneapi_mw.routing.channel import Channel
+from oneapi_mw.store.key_records import KeyClaim, KeyRecord
 from oneapi_mw.store.records import (
     ChannelRecord,
     CostRecord,
@@ -308,6 +309,29 @@ class ResponseStates(Protocol):
         """Remove what has expired; returns how many answers and conversations."""
 
 
+class IdempotencyKeys(Protocol):
+    """Keys that clients give their requests, and what was answered. Kept for a day, sealed.
+
+    A key is its owner's: the same text of another token is another key.
+    """
+
+    async def claim(self, owner: Owner, key: str, claim: KeyClaim) -> KeyRecord | None:
+        """Make `key` that of a request. `None`: it is; else the request that has it."""
+
+    async def take_over(self, owner: Owner, key: str, claim: KeyClaim, *, lost: str) -> bool:
+        """Make a key that of another request when the one with the id `lost`, which still has it, is gone."""
+
+    async def finish(self, owner: Owner, key: str, *, request_id: str, content: bytes | None) -> None:
+        """Note that a request has ended, with what is to be answered from now on; nothing when it has the key no
+        more."""
+
+    async def release(self, owner: Owner, key: str, *, request_id: str) -> None:
+        """Forget the key of a request that has not ended; nothing when it has the key no more."""
+
+    async def sweep(self) -> int:
+        """Remove what has expired; returns how many keys."""
+
+
 class Store(Protocol):
     """All repositories over one database."""
 
@@ -321,6 +345,7 @@ class Store(Protocol):
     options: OptionRepository
     sessions: SessionRepository
     responses: ResponseStates
+    idempotency: IdempotencyKeys
     principals: Principals
     channel_table: Channels
 

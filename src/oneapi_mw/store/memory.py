@@ -29,6 +29,7 @@ from oneapi_mw.store.base import (
     Channels,
     Conflict,
     CostRepository,
+    IdempotencyKeys,
     LogRepository,
     OptionRepository,
     Principals,
@@ -50,6 +51,7 @@ from oneapi_mw.store.entries import (
     check_token_changes,
     check_user_changes,
 )
+from oneapi_mw.store.memory_idempotency import MemoryIdempotencyKeys
 from oneapi_mw.store.memory_redemptions import MemoryRedemptions
 from oneapi_mw.store.memory_responses import MemoryResponses
 from oneapi_mw.store.memory_transactions import MemoryTransactions
@@ -95,6 +97,7 @@ class MemoryStore:
         self.options: OptionRepository = MemoryOptions()
         self.sessions: SessionRepository = MemorySessions(clock)
         self.responses: ResponseStates = MemoryResponses(clock)
+        self.idempotency: IdempotencyKeys = MemoryIdempotencyKeys(clock)
         self.principals: Principals = MemoryPrincipals(users, tokens)
         self.channel_table: Channels = self._table
 

@@ -10,6 +10,7 @@ from oneapi_mw.store.base import (
     ChannelRepository,
     Channels,
     CostRepository,
+    IdempotencyKeys,
     LogRepository,
     OptionRepository,
     Principals,
@@ -26,6 +27,7 @@ from oneapi_mw.store.engine import Database, EngineOptions
 from oneapi_mw.store.keyring import SETTING, KeyRing, WrongKey
 from oneapi_mw.store.repositories.channels import SqlChannelRows, SqlChannels
 from oneapi_mw.store.repositories.costs import SqlCosts
+from oneapi_mw.store.repositories.idempotency import SqlIdempotencyKeys
 from oneapi_mw.store.repositories.logs import SqlLogs
 from oneapi_mw.store.repositories.options import SqlOptions
 from oneapi_mw.store.repositories.principals import SqlPrincipals
@@ -81,6 +83,7 @@ class SqlStore:
         self.sessions: SessionRepository = SqlSessions(database, keyring)
         self._responses = SqlResponses(database, keyring)
         self.responses: ResponseStates = self._responses
+        self.idempotency: IdempotencyKeys = SqlIdempotencyKeys(database, keyring)
         self.principals: Principals = self._principals
         self.channel_table: Channels = self._channel_table
 
@@ -99,6 +102,7 @@ class SqlStore:
             raise
         self._background.every(self._channel_seconds, "channels", self._channel_table.reload)
         self._background.every(SWEEP_SECONDS, "response state", self.responses.sweep)
+        self._background.every(SWEEP_SECONDS, "idempotency keys", self.idempotency.sweep)
 
     async def aclose(self) -> None:
         await self._background.aclose()
