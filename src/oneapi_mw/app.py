@@ -13,6 +13,7 @@ from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from oneapi_mw.admin.app import build_admin
+from oneapi_mw.admin.endpoint import PREFIXES
 from oneapi_mw.admin.models import ModelDialectMiddleware, build_models, is_models_path
 from oneapi_mw.admin.responses import build_response_api, serves
 from oneapi_mw.admin.services import AdminServices
@@ -206,7 +207,7 @@ class _Routes:
             return self.counting if endpoint.operation == "count_tokens" else self.relay
         if self.state is not None and serves(path):
             return self.state
-        if path.startswith("/api/") or path == "/api":
+        if path.startswith(PREFIXES) or path == "/api":
             return self.admin
         if is_models_path(path):
             return self.models

@@ -9,10 +9,13 @@ import socket
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from oneapi_mw.background import Background
-from oneapi_mw.ledger.base import Ledger
+from oneapi_mw.ledger.base import REMIND_BELOW, Ledger
+from oneapi_mw.ledger.events import Delivery
+from oneapi_mw.ledger.limits import MAX_QUOTA
 from oneapi_mw.ledger.open import open_ledger
 from oneapi_mw.ledger.rollup import Rollup
 from oneapi_mw.relay.http1_upstream import Http1Upstream
@@ -35,6 +38,9 @@ DEFAULT_ROOT_PASSWORD = "123456"  # noqa: S105 -- One API's, in force only where
 RENEW_SECONDS = 20.0
 SWEEP_SECONDS = 30.0
 ROLLUP_SECONDS = 2.0
+DELIVERY_SECONDS = 10.0
+OPTIONS_SECONDS = 30.0
+REMIND_OPTION = "QuotaRemindThreshold"
 
 
 class UnsafeConfiguration(RuntimeError):
@@ -143,6 +149,11 @@ async def open_resources(
             rollup = Rollup(url)
             stack.push_async_callback(rollup.aclose)
             background.every(ROLLUP_SECONDS, "rollup", rollup.run)
+            delivery = Delivery(url)
+            stack.push_async_callback(delivery.aclose)
+            background.every(DELIVERY_SECONDS, "events", delivery.run)
+            await apply_options(store, ledger)
+            background.every(OPTIONS_SECONDS, "options", partial(apply_options, store, ledger))
         if upstream is None:
             upstream = Http1Upstream()
             stack.push_async_callback(upstream.aclose)
@@ -155,6 +166,15 @@ async def open_resources(
             _envelope_keys(settings, own=owns_store), encrypt=settings.reasoning_envelope == "encrypted"
         )
         yield Resources(store, ledger, upstream, router, envelopes)
+
+
+async def apply_options(store: Store, ledger: Ledger) -> None:
+    """What administrators set at run time and the ledger goes by. A value that is no number changes nothing."""
+    value = (await store.options.all()).get(REMIND_OPTION)
+    try:
+        ledger.remind_below = REMIND_BELOW if value is None else min(max(int(value), 0), MAX_QUOTA)
+    except ValueError:
+        log.warning("option %s is not a whole number: %r", REMIND_OPTION, value)
 
 
 def _envelope_keys(settings: Settings, *, own: bool) -> Sequence[bytes]:

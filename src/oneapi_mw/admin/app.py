@@ -9,7 +9,19 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp
 
-from oneapi_mw.admin import account, channels, consume, costs, logs, redemptions, status, tokens, topups, users
+from oneapi_mw.admin import (
+    account,
+    channels,
+    consume,
+    costs,
+    dashboard,
+    logs,
+    redemptions,
+    status,
+    tokens,
+    topups,
+    users,
+)
 from oneapi_mw.admin.access import KeyRefused, admit, clear_session
 from oneapi_mw.admin.endpoint import Call, Endpoint, check_table
 from oneapi_mw.admin.envelope import failure, key_failure
@@ -23,7 +35,7 @@ __all__ = ["AdminServices", "build_admin", "route_table"]
 
 log = logging.getLogger("oneapi_mw.admin")
 
-RESOURCES = (account, users, topups, redemptions, tokens, consume, channels, logs, costs, status)
+RESOURCES = (account, users, topups, redemptions, tokens, consume, channels, logs, costs, dashboard, status)
 """Order matters where a fixed path and `{uuid}` both match: the fixed one must come first."""
 
 

@@ -88,8 +88,12 @@ class Endpoint:
         return self.method != "GET" if self.changes_state is None else self.changes_state
 
 
+PREFIXES = ("/api/", "/dashboard/billing/", "/v1/dashboard/billing/")
+"""Where the routes of the management API are: all but the first are where clients of OpenAI once asked for balances."""
+
+
 class RouteTableError(ValueError):
-    """A route is declared twice, outside `/api/`, or without saying who may call it."""
+    """A route is declared twice, outside `PREFIXES`, or without saying who may call it."""
 
 
 def check_table(endpoints: Iterable[Endpoint]) -> None:
@@ -99,8 +103,8 @@ def check_table(endpoints: Iterable[Endpoint]) -> None:
         name = f"{endpoint.method} {endpoint.path}"
         if not isinstance(endpoint.access, Access):
             raise RouteTableError(f"{name} does not declare who may call it: give it an Access")
-        if not endpoint.path.startswith("/api/"):
-            raise RouteTableError(f"{name} is not below /api/")
+        if not endpoint.path.startswith(PREFIXES):
+            raise RouteTableError(f"{name} is not below {' or '.join(PREFIXES)}")
         if (endpoint.method, endpoint.path) in seen:
             raise RouteTableError(f"{name} is declared twice")
         seen.add((endpoint.method, endpoint.path))

@@ -61,5 +61,5 @@ async def _held(connection: AsyncConnection, request_id: str) -> CostRecord | No
         estimated=row.estimated,
         created_time=row.created_at // 1000,
         created_at=row.created_at,
-        updated_at=row.created_at,
+        updated_at=row.ended_at or row.created_at,
     )
