@@ -88,7 +88,11 @@ async def test_the_log_row_and_the_cost_are_those_of_the_hold(world: World) -> N
     (row,) = await rows(world, "/api/token/logs")
     assert (row["uuid"], row["type"], row["quota"]) == (post["log_uuid"], 7, 70)
     assert (row["model_name"], row["elapsed_time"], row["token_name"]) == ("scan", 12, "alice-key")
-    cost = (await world.get(f"/api/cost/request/{row['request_id']}")).json()
+    path = f"/api/cost/request/{row['request_id']}"
+    (await world.get(path)).refused("no cost is known")  # its id can be guessed
+    world.configure(public_cost_lookup=False)
+    (await world.get(path, world["bob"].key)).refused("no cost is known")
+    cost = (await world.get(path, world["alice"].key)).json()
     assert (cost["quota"], cost["state"], cost["estimated"]) == (70, "final", False)
     assert cost["user_uuid"] == world["alice"].user.uuid
     assert await (await world.books()).audit() == []

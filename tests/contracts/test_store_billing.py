@@ -104,6 +104,9 @@ async def test_a_transaction_is_its_hold(bench: Bench) -> None:
     assert (pending.request_id, pending.trace_id, pending.elapsed_time_ms) == ("r" * 32, "trace", 5)
     assert (pending.token_uuid, pending.user_uuid) == (who.token_uuid, who.user_uuid)
     assert (pending.status, pending.pre_quota, pending.final_quota) == (TransactionStatus.PENDING, 300, None)
+    held = await store.costs.get(key)
+    assert held is not None
+    assert (held.quota, held.state, held.guessable) == (300, "pending", True)
     assert (pending.log_uuid, pending.ended_at, pending.updated_at) == ("", None, pending.created_at)
     assert pending.expires_at * 1000 > pending.created_at + 500_000
 
@@ -119,7 +122,7 @@ async def test_a_transaction_is_its_hold(bench: Bench) -> None:
     assert (row.uuid, row.type, row.quota, row.request_id) == (ended.log_uuid, 7, 320, key)
     cost = await store.costs.get(key)
     assert cost is not None
-    assert (cost.quota, cost.state, cost.estimated) == (320, "final", False)
+    assert (cost.quota, cost.state, cost.estimated, cost.guessable) == (320, "final", False, True)
 
 
 async def test_the_other_ends_of_a_transaction(bench: Bench) -> None:

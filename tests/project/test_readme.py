@@ -77,6 +77,8 @@ def test_stages_are_the_default_ones() -> None:
         limiter=object(),  # type: ignore[arg-type]
         drain=object(),  # type: ignore[arg-type]
         states=store.responses,
+        idempotency=store.idempotency,
+        costs=store.costs,
     )
     classes = [getattr(stage.cls, "__name__", "") for stage in stages]
     expected = [name.replace("ratelimit", "rate_limit").title().replace("_", "") for name in named[:-1]]

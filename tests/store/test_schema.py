@@ -87,6 +87,32 @@ async def test_downgrading_removes_everything(database: Database) -> None:
     assert await schema.check(database) == []
 
 
+async def test_what_open_holds_have_taken_is_counted_on_the_way_up(database: Database) -> None:
+    await schema.upgrade(database)
+    users, holds = metadata.tables["users"], metadata.tables["billing_holds"]
+    blank = dict.fromkeys(("display_name", "email", "github_id", "wechat_id", "lark_id", "oidc_id", "password"), "")
+    async with database.writing() as connection:
+        for id_ in (1, 2):
+            numbers = dict.fromkeys(("quota", "used_quota", "request_count", "created_at", "updated_at"), 0)
+            numbers |= {"id": id_, "role": 1, "status": 1, "held": 99}
+            row = {**blank, **numbers, "uuid": f"u{id_}", "username": f"u{id_}", "group": "default"}
+            await connection.execute(users.insert().values(row))
+        for key, amount, state in (("a", 30, 0), ("b", 12, 0), ("c", 500, 1)):
+            names = ("fallback", "group_ratio", "started_at", "lease_until", "created_at", "mark")
+            row = {**dict.fromkeys(names, 0), **dict.fromkeys(("card_id", "worker", "body_hash"), "")}
+            row |= {"key": key, "kind": "model", "user_id": 1, "token_id": 1, "token_limited": False}
+            await connection.execute(
+                holds.insert().values({**row, "amount": amount, "state": state, "estimated": False})
+            )
+    await schema.downgrade(database, "0002")
+    await schema.upgrade(database)
+
+    async with database.reading() as connection:
+        rows = (await connection.execute(text("SELECT id, held FROM users ORDER BY id"))).all()
+    assert [tuple(row) for row in rows] == [(1, 42), (2, 0)]
+    assert await schema.check(database) == []
+
+
 async def test_tables_of_another_program_are_not_touched(database: Database) -> None:
     async with database.writing() as connection:
         await connection.execute(text("CREATE TABLE users (name VARCHAR(9))"))

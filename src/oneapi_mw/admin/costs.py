@@ -38,7 +38,8 @@ async def show_cost(call: Call) -> Response:
     """The cost object without an envelope."""
     request_id = call.request.path_params["request_id"]
     cost = await call.store.costs.get(request_id) if _REQUEST_ID.fullmatch(request_id) else None
-    if cost is None or not (call.services.public_cost_lookup or _may_see(call.caller, cost)):
+    public = call.services.public_cost_lookup and cost is not None and not cost.guessable
+    if cost is None or not (public or _may_see(call.caller, cost)):
         raise Missing("no cost is known for this request id")
     return reply(cost_view(cost))
 

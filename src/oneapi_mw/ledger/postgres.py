@@ -266,8 +266,8 @@ class PostgresBackend:
         while reservations:
             rows = [(*hold_row(r.request), r.request.lease_seconds * 1000) for r in reservations]
             found = await connection.fetch(_RESERVE, *_columns(rows), self._worker, _now_ms())
-            made = [r.request for r, row in zip(reservations, found, strict=True) if row["fits"]]
-            notes = [note_row(request, _now_ms()) for request in made if request.note is not None]
+            noted = [r.request for r, row in zip(reservations, found, strict=True) if r.request.note and row["fits"]]
+            notes = [note_row(request, _now_ms()) for request in noted]
             if notes:  # rare enough for a round trip each
                 await connection.executemany(_INSERT_NOTE, notes)
             reservations = _answer(reservations, found)

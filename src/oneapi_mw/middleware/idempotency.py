@@ -24,7 +24,7 @@ from oneapi_mw.errors import InvalidRequest, StoreUnavailable
 from oneapi_mw.exchange import ENDPOINT, EXCHANGE, Exchange
 from oneapi_mw.middleware.body import BodyLimits, ClientDisconnected, Replay, as_replayed, read_body
 from oneapi_mw.principal import PRINCIPAL
-from oneapi_mw.scope import route_path
+from oneapi_mw.scope import header, route_path
 from oneapi_mw.store.base import IdempotencyKeys
 from oneapi_mw.store.key_records import KeyClaim, KeyRecord, KeyState
 from oneapi_mw.store.records import CostRecord
@@ -79,7 +79,7 @@ class IdempotencyMiddleware:
         self._limits = limits or BodyLimits()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or all(name != HEADER for name, _ in scope["headers"]):
+        if scope["type"] != "http" or header(scope, HEADER) is None:
             await self.app(scope, receive, send)
             return
         if scope["method"] != "POST" or ENDPOINT.get(scope).operation == "unknown":

@@ -20,6 +20,7 @@ from operator import attrgetter
 from typing import Any, TypeVar
 
 from oneapi_mw.ids import uuid7
+from oneapi_mw.ledger.base import EXTERNAL
 from oneapi_mw.ledger.limits import check_amounts
 from oneapi_mw.ledger.memory import LogEntry, MemoryLedger
 from oneapi_mw.principal import Principal, TokenStatus, UserStatus
@@ -493,6 +494,7 @@ class MemoryCosts:
             created_time=int(made_at),
             created_at=int(made_at * 1000),
             updated_at=int(made_at * 1000),
+            guessable=hold.request.kind == EXTERNAL,
         )
 
 

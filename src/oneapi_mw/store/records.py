@@ -136,6 +136,8 @@ class CostRecord:
     created_time: int
     created_at: int
     updated_at: int
+    guessable: bool = False
+    """The id was made from what a client said, and not by us at random: knowing it proves nothing."""
 
 
 @dataclass(frozen=True, slots=True)

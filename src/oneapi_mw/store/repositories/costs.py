@@ -5,6 +5,7 @@ from __future__ import annotations
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from oneapi_mw.ledger.base import EXTERNAL
 from oneapi_mw.ledger.operation import OPEN, SETTLED
 from oneapi_mw.store.engine import Database
 from oneapi_mw.store.records import CostRecord
@@ -24,7 +25,7 @@ class SqlCosts:
 
 
 async def _settled(connection: AsyncConnection, request_id: str) -> CostRecord | None:
-    wanted = select(COSTS, HOLDS.c.estimated).outerjoin(HOLDS, HOLDS.c.key == COSTS.c.request_id)
+    wanted = select(COSTS, HOLDS.c.estimated, HOLDS.c.kind).outerjoin(HOLDS, HOLDS.c.key == COSTS.c.request_id)
     row = (await connection.execute(wanted.where(COSTS.c.request_id == request_id))).one_or_none()
     if row is None:
         return None
@@ -38,6 +39,7 @@ async def _settled(connection: AsyncConnection, request_id: str) -> CostRecord |
         created_time=row.created_time,
         created_at=row.created_at,
         updated_at=row.updated_at,
+        guessable=row.kind == EXTERNAL,
     )
 
 
@@ -62,4 +64,5 @@ async def _held(connection: AsyncConnection, request_id: str) -> CostRecord | No
         created_time=row.created_at // 1000,
         created_at=row.created_at,
         updated_at=row.ended_at or row.created_at,
+        guessable=row.kind == EXTERNAL,
     )

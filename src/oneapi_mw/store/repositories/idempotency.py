@@ -8,6 +8,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Row, delete, select, update
 
+from oneapi_mw.errors import StoreUnavailable
 from oneapi_mw.store.base import Conflict
 from oneapi_mw.store.engine import Database
 from oneapi_mw.store.key_records import CHECK_EVERY, KEPT_MS, MOST_ANSWERS, KeyClaim, KeyRecord, KeyState, key_id
@@ -48,7 +49,7 @@ class SqlIdempotencyKeys:
                     return self._record(row, owner)
             else:
                 return None
-        raise Conflict("key")
+        raise StoreUnavailable("The key comes and goes too fast: try again", retry_after=1)
 
     async def take_over(self, owner: Owner, key: str, claim: KeyClaim, *, lost: str) -> bool:
         values = _row(key_id(owner, key), owner, claim)
@@ -56,12 +57,10 @@ class SqlIdempotencyKeys:
 
     async def finish(self, owner: Owner, key: str, *, request_id: str, content: bytes | None) -> None:
         sealed = None
-        if content is not None:
-            sealed = (
-                await asyncio.to_thread(self._seal, owner, key, content)
-                if len(content) > INLINE_BYTES
-                else (self._seal(owner, key, content))
-            )
+        if content is not None and len(content) > INLINE_BYTES:
+            sealed = await asyncio.to_thread(self._seal, owner, key, content)
+        elif content is not None:
+            sealed = self._seal(owner, key, content)
         state = KeyState.ENDED if sealed is None else KeyState.ANSWERED
         await self._change(owner, key, request_id, {"state": int(state), "sealed": sealed})
         if sealed is not None:
