@@ -137,6 +137,21 @@ async def test_charging_more_than_there_is_can_be_switched_off(world: World) -> 
     assert await balance(world) == Balance(0, 1000, 1)
 
 
+async def test_a_used_up_key_cannot_overrun_when_that_is_off(world: World) -> None:
+    world.configure(external_overrun=False)
+    await world.books()
+    token = await limited(world, 100)
+    by = {"authorization": f"Bearer sk-{token.key}"}
+    pre = {"add_reason": "scan", "phase": "pre", "add_used_quota": 100, "transaction_id": "T"}
+    assert (await world.post(PATH, by, pre)).json()["success"] is True
+    await world.store.tokens.update(token.uuid, {"status": 4})
+    post = {"add_reason": "scan", "phase": "post", "transaction_id": "T"}
+
+    (await world.post(PATH, by, {**post, "final_used_quota": 101})).refused("insufficient token quota")
+    assert (await world.post(PATH, by, {**post, "final_used_quota": 100})).json()["success"] is True
+    (await world.post(PATH, by, {**post, "final_used_quota": 101})).refused("already confirmed")
+
+
 async def test_an_ended_transaction_says_how_it_ended(world: World) -> None:
     pre = await done(world, phase="pre", add_used_quota=300)
     id_ = pre["transaction_id"]

@@ -18,7 +18,7 @@ from oneapi_mw.ledger.external import external_facts, external_reserve, hold_key
 from oneapi_mw.ledger.memory import MemoryLedger
 from oneapi_mw.ledger.open import open_ledger
 from oneapi_mw.principal import Principal
-from oneapi_mw.store import key_records
+from oneapi_mw.store import key_records, memory_idempotency
 from oneapi_mw.store.base import Conflict, Store
 from oneapi_mw.store.dsn import DatabaseUrl
 from oneapi_mw.store.key_records import KeyClaim, KeyState
@@ -393,6 +393,19 @@ async def test_the_oldest_answers_of_a_token_make_room(bench: Bench, monkeypatch
     kept = await keys.claim(other, "k0", claim("second"))
     assert kept is not None
     assert kept.content == b"answer"
+
+
+async def test_answers_in_memory_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory_idempotency, "MOST_BYTES", 25)
+    monkeypatch.setattr(memory_idempotency, "MOST_KEYS", 4)
+    keys, me = MemoryStore().idempotency, owner()
+    for n in range(5):
+        await keys.claim(me, f"k{n}", claim())
+        await keys.finish(me, f"k{n}", request_id="first", content=b"0123456789")
+
+    states = [found.state if (found := await keys.claim(me, f"k{n}", claim("x"))) else None for n in (4, 3, 2, 1)]
+    assert states == [KeyState.ANSWERED] * 2 + [KeyState.ENDED] * 2
+    assert await keys.claim(me, "k0", claim("x")) is None
 
 
 async def test_answers_are_sealed_for_their_key(bench: Bench) -> None:

@@ -21,6 +21,7 @@ DEVIATIONS = [
     ("DELETE FROM user_request_costs", "I-9 hold settled"),
     ("UPDATE user_request_costs SET quota = quota + 1", "I-9 hold settled"),
     ("UPDATE billing_holds SET lease_until = 0", "I-6 hold open"),
+    ("UPDATE billing_holds SET kind = 'external'", "I-17 hold open"),
 ]
 """A statement that spoils the books, and the finding it must lead to."""
 

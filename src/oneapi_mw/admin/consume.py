@@ -199,8 +199,8 @@ async def _post(call: Call, order: Order) -> Response:
     more = order.amount - found.pre_quota
     if more > 0 and not call.services.external_overrun:
         answer = await ledger.extend(found.hold_key, more)
-        if isinstance(answer, Denied) and answer.reason != "state":
-            raise _short(answer, call)
+        if isinstance(answer, Denied):
+            await _refuse_overrun(call, order.transaction_id, answer)
     elapsed = order.elapsed_ms or found.elapsed_time_ms
     facts = external_facts(principal, found.transaction_id, found.reason, elapsed_ms=elapsed)
     settled = await ledger.settle(found.hold_key, order.amount, facts)
@@ -208,6 +208,17 @@ async def _post(call: Call, order: Order) -> Response:
     if not settled.first:
         raise Ended(f"transaction {order.transaction_id} is already {_word(ended)}")
     return await _answer(call, ended)
+
+
+async def _refuse_overrun(call: Call, transaction_id: str, denied: Denied) -> None:
+    """Nothing more may be set aside. Returns for a transaction that has ended meanwhile: its end is what is said."""
+    if denied.reason != "state":
+        raise _short(denied, call)
+    if (await _find(call, transaction_id)).status is TransactionStatus.PENDING:
+        raise NotEnough(
+            "insufficient token quota: this API key is used up or disabled, charge no more than was set aside",
+            code="insufficient_token_quota",
+        )
 
 
 async def _cancel(call: Call, order: Order) -> Response:

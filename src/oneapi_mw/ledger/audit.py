@@ -143,6 +143,15 @@ CHECKS = (
         """,
     ),
     Check(
+        "I-17",
+        "hold",
+        "external, but {actual} transactions say what for",
+        f"""
+        SELECT h.key, 1, COUNT(t.id) FROM billing_holds h LEFT JOIN token_transactions t ON t.hold_key = h.key
+        WHERE h.kind = '{EXTERNAL}' GROUP BY h.key HAVING COUNT(t.id) <> 1
+        """,
+    ),
+    Check(
         "I-6",
         "hold",
         "still open, though its lease ended {actual} ms ago",

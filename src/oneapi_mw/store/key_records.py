@@ -10,7 +10,7 @@ from oneapi_mw.store.state_records import Owner
 
 KEPT_MS = 24 * 3600 * 1000
 """How long a key is kept after its request came."""
-MOST_ANSWERS = 2000
+MOST_ANSWERS = 1000
 """Answers of one token that are kept. Of the older ones only the key is: repeating them is refused, not charged."""
 CHECK_EVERY = 64
 """Answers after which a token's are counted."""
