@@ -159,27 +159,26 @@ async def test_large_amounts_are_exact(bank: Bank | MemoryBank, amount: int) -> 
     assert await ledger.token_balance(token) == Balance(2**60 - amount, amount)
 
 
-async def test_the_rows_of_an_external_hold(tmp_path: Path) -> None:
-    for backend in SQL_BACKENDS:
-        async with open_bank(backend, tmp_path) as bank:
-            assert isinstance(bank, Bank)
-            ledger = await bank.ledger()
-            user = await bank.user(1000)
-            token = await bank.token(user)
-            request = external(user, token, 200, seconds=0, transaction_id="it's \U0001f642")
-            await ledger.reserve(request)
-            await ledger.sweep()
+async def test_the_rows_of_an_external_hold(bank: Bank | MemoryBank) -> None:
+    if isinstance(bank, MemoryBank):
+        return  # nothing is written there
+    ledger = await bank.ledger()
+    user = await bank.user(1000)
+    token = await bank.token(user)
+    request = external(user, token, 200, seconds=0, transaction_id="it's \U0001f642")
+    await ledger.reserve(request)
+    await ledger.sweep()
 
-            (note,) = await bank.rows("SELECT * FROM token_transactions")
-            assert (note["hold_key"], note["transaction_id"]) == (request.key, "it's \U0001f642")
-            assert (note["token_id"], note["user_id"], note["reason"]) == (token, user, "scan")
-            assert (note["request_id"], note["elapsed_time_ms"]) == ("req", None)
-            (log,) = await bank.rows("SELECT * FROM logs")
-            assert (log["type"], log["quota"], log["content"], log["model_name"]) == (7, 200, "scan", "scan")
-            (hold,) = await bank.rows("SELECT * FROM billing_holds")
-            assert (hold["kind"], hold["state"], hold["final"], bool(hold["estimated"])) == ("external", 1, 200, True)
-            assert hold["ended_at"] > 1_600_000_000_000
-            assert await ledger.audit() == []
+    (note,) = await bank.rows("SELECT * FROM token_transactions")
+    assert (note["hold_key"], note["transaction_id"]) == (request.key, "it's \U0001f642")
+    assert (note["token_id"], note["user_id"], note["reason"]) == (token, user, "scan")
+    assert (note["request_id"], note["elapsed_time_ms"]) == ("req", None)
+    (log,) = await bank.rows("SELECT * FROM logs")
+    assert (log["type"], log["quota"], log["content"], log["model_name"]) == (7, 200, "scan", "scan")
+    (hold,) = await bank.rows("SELECT * FROM billing_holds")
+    assert (hold["kind"], hold["state"], hold["final"], bool(hold["estimated"])) == ("external", 1, 200, True)
+    assert hold["ended_at"] > 1_600_000_000_000
+    assert await ledger.audit() == []
 
 
 async def test_a_reminder_is_written_once_at_each_crossing(bank: Bank | MemoryBank) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 from contextlib import AsyncExitStack
+from pathlib import Path
 from typing import Any
 
 import anthropic
@@ -11,9 +13,12 @@ import httpx
 import openai
 import pytest
 
+from oneapi_mw import Gateway
 from oneapi_mw.store.dsn import DatabaseUrl
+from tests.e2e.test_crash import environment, execute
 from tests.support.hostile import Peer, Received
-from tests.support.serving import Site, site
+from tests.support.process import running
+from tests.support.serving import Site, logged_in, settings_for, site
 from tests.support.vendor import Vendor
 
 KEY = "twice0twice0twice0twice0twice0twice0twice0twice0"
@@ -114,3 +119,41 @@ async def test_the_official_sdks(gateway: Site, upstream: Vendor) -> None:
             await claude.messages.create(
                 model="gpt-4o-mini", max_tokens=5, messages=MESSAGES, extra_headers={"Idempotency-Key": "k"}
             )
+
+
+async def test_a_key_whose_request_died_with_its_gateway(
+    sqlite_url: DatabaseUrl, upstream: Vendor, tmp_path: Path
+) -> None:
+    """Its hold tells that it was charged: the request is not made again."""
+    begun, plain = asyncio.Event(), upstream.answer
+
+    async def never(peer: Peer, request: Received) -> None:
+        begun.set()
+        await peer.until_gone()
+
+    upstream.answer = never
+    settings = settings_for(sqlite_url, initial_root_token=KEY)
+    async with running(
+        "serve", "--bind", "127.0.0.1:0", cwd=tmp_path, env={**environment(sqlite_url), "INITIAL_ROOT_TOKEN": KEY}
+    ) as server:
+        base = (await server.until(r"(http://127\.0\.0\.1:\d+)"))[1]
+        async with logged_in(base, Gateway(settings)) as dying:
+            await dying.add_channel(upstream.url)
+            asking = asyncio.create_task(ask(dying))
+            await begun.wait()
+            server.signal(signal.SIGKILL)
+            await server.ended()
+            await asyncio.gather(asking, return_exceptions=True)
+
+    upstream.answer = plain
+    async with site(sqlite_url, initial_root_token=KEY) as ready:
+        assert (await ask(ready)).json()["error"]["code"] == "idempotency_in_progress"
+        await execute(sqlite_url, "UPDATE idempotency_keys SET busy_until = 0")
+        assert (await ask(ready)).json()["error"]["code"] == "idempotency_in_progress"  # its hold is still open
+        await execute(sqlite_url, "UPDATE billing_holds SET lease_until = 0")
+        await ready.gateway.ledger.sweep()
+        for _ in range(2):
+            refused = await ask(ready)
+            assert (refused.status_code, refused.json()["error"]["code"]) == (409, "conflict")
+        assert len(upstream.requests) == 1
+        assert (await ask(ready, "key-2")).status_code == 200

@@ -10,15 +10,17 @@ import asyncio
 import json
 import secrets
 import sys
+from dataclasses import replace
 from itertools import count
 
-from oneapi_mw.ledger.base import Held, Ledger, LogFacts, Reserve
+from oneapi_mw.ledger.base import EXTERNAL, EXTERNAL_USE, ExternalNote, Held, Ledger, LogFacts, Reserve
 from oneapi_mw.ledger.open import open_ledger
 from oneapi_mw.store.dsn import DatabaseUrl
 
 CALLERS = 16
 TOLD_EVERY = 50
 FACTS = LogFacts(username="alice", token_name="default", model_name="m", prompt_tokens=7, channel_id=3)
+EXTERNAL_FACTS = LogFacts(username="alice", model_name="scan", type=EXTERNAL_USE)
 
 
 async def main(url: str, worker: str, user_id: int, token_id: int, pairs: int) -> None:
@@ -36,13 +38,18 @@ async def _caller(ledger: Ledger, worker: str, user_id: int, token_id: int, pair
         # no lease: whoever comes after a crash may end it at once
         lease_seconds = 0 if worker == "killed" else 60
         request = Reserve(secrets.token_hex(16), user_id, token_id, 10, fallback=3, lease_seconds=lease_seconds)
+        facts = FACTS
+        if turn % 3 == 2:  # an external service's
+            note = ExternalNote(request.key, "t", "u", "scan")
+            log = {"type": EXTERNAL_USE, "content": "scan"}
+            request, facts = replace(request, kind=EXTERNAL, fallback=10, note=note, log=log), EXTERNAL_FACTS
         assert isinstance(await ledger.reserve(request), Held)
         if turn % 4 == 0:
             await ledger.extend(request.key, 5, mark=4)
         if turn % 5 == 0:
             await ledger.void(request.key)
         else:
-            await ledger.settle(request.key, 7, FACTS)
+            await ledger.settle(request.key, 7, facts)
         number = next(numbers)
         if number % TOLD_EVERY == 0:
             print(number, flush=True)

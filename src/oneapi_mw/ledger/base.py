@@ -33,6 +33,7 @@ EXTERNAL = "external"
 CONSUMED, EXTERNAL_USE = 2, 7
 """`logs.type` of a settlement: a model call's, and that of a hold of kind `external`."""
 REMIND_BELOW: Quota = 1000
+"""What a user has left when a reminder is due, unless an administrator says otherwise."""
 
 
 @dataclass(frozen=True, slots=True)

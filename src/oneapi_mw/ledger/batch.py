@@ -21,16 +21,7 @@ from functools import partial
 from typing import Protocol
 
 from oneapi_mw.errors import NotStarted, StoreUnavailable
-from oneapi_mw.ledger.base import (
-    LEASE_SECONDS,
-    Balance,
-    Denied,
-    Finding,
-    Held,
-    LogFacts,
-    Reserve,
-    Settled,
-)
+from oneapi_mw.ledger.base import LEASE_SECONDS, Balance, Denied, Finding, Held, LogFacts, Reserve, Settled
 from oneapi_mw.ledger.lane import Lane, expire
 from oneapi_mw.ledger.limits import check_amounts, check_key
 from oneapi_mw.ledger.operation import BY_ESTIMATE, Away, Backend, Ending, Extension, Operation, Reservation
