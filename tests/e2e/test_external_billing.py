@@ -88,3 +88,14 @@ async def test_one_top_up_is_booked_once_whoever_is_asked(workers: list[Site]) -
 
     assert all(await asyncio.gather(*(top_up(workers[n % 2]) for n in range(16))))
     assert await quota(workers[0]) - me["quota"] == 7000
+
+
+async def test_the_legacy_paths_of_balances(gateway: Site) -> None:
+    token = await gateway.add_token(remain_quota=1000)
+    headers = {"authorization": f"Bearer {token['key']}"}
+    for prefix in ("", "/v1"):
+        url = f"{gateway.base}{prefix}/dashboard/billing/"
+        subscription = (await gateway.http.get(url + "subscription", headers=headers)).json()
+        assert subscription["hard_limit_usd"] == 1000 / 500_000
+        assert (await gateway.http.get(url + "usage", headers=headers)).json() == {"object": "list", "total_usage": 0}
+        assert (await gateway.http.get(url + "nothing", headers=headers)).status_code == 404
