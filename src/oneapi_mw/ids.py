@@ -6,6 +6,7 @@ import os
 import secrets
 import string
 import time
+import uuid
 
 _ALPHANUMERIC = string.ascii_letters + string.digits
 _BASE32 = "0123456789abcdefghijklmnopqrstuv"  # in ASCII order
@@ -67,6 +68,11 @@ def uuid7s(count: int) -> list[str]:
         digits = f"{time_bits | random_bits:032x}"
         uuids.append(f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}")
     return uuids
+
+
+def uuid_of(name: str) -> str:
+    """The UUID of something that has a name already: the same for the same name. Version 5, RFC 9562."""
+    return str(uuid.uuid5(uuid.NAMESPACE_OID, name))
 
 
 def token_key() -> str:

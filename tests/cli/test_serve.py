@@ -92,11 +92,9 @@ async def refused(client: httpx.AsyncClient) -> None:
 
 
 def charged(folder: Path) -> list[tuple[int, bool]]:
-    """The state of every hold, and whether a cost was written down for it."""
+    """The state of every hold, and whether a charge was written down for it."""
     with sqlite3.connect(folder / "one-api.db") as database:
-        rows = database.execute(
-            "SELECT state, quota FROM billing_holds LEFT JOIN user_request_costs ON request_id = key"
-        ).fetchall()
+        rows = database.execute("SELECT state, quota FROM billing_holds LEFT JOIN logs ON request_id = key").fetchall()
     database.close()
     return [(state, bool(quota)) for state, quota in rows]
 

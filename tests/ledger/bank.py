@@ -32,7 +32,6 @@ _TABLES = (
     "billing_events",
     "token_transactions",
     "logs",
-    "user_request_costs",
     "tokens",
     "users",
     "channels",

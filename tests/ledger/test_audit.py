@@ -18,8 +18,6 @@ DEVIATIONS = [
     ("UPDATE logs SET type = 7", "I-2 user {user}"),
     ("DELETE FROM logs", "I-5 hold settled"),
     ("UPDATE logs SET quota = quota + 1", "I-9 hold settled"),
-    ("DELETE FROM user_request_costs", "I-9 hold settled"),
-    ("UPDATE user_request_costs SET quota = quota + 1", "I-9 hold settled"),
     ("UPDATE billing_holds SET lease_until = 0", "I-6 hold open"),
     ("UPDATE billing_holds SET kind = 'external'", "I-17 hold open"),
 ]

@@ -62,9 +62,6 @@ async def test_the_rows_of_a_settlement(bank: Bank) -> None:
     assert (log["user_id"], log["token_id"], bool(log["system_prompt_reset"])) == (user, token, False)
     assert uuid.UUID(log["uuid"]).version == 7
     assert log["updated_at"] // 1000 == log["created_at"]
-    (cost,) = await bank.rows("SELECT * FROM user_request_costs")
-    assert (cost["request_id"], cost["quota"], cost["user_id"]) == (request.key, 150, user)
-    assert cost["user_uuid"] == "u" * 36
     (hold,) = await bank.rows("SELECT * FROM billing_holds")
     assert (held["state"], held["final"], json.loads(held["facts"])) == (0, None, {"username": "alice"})
     assert (hold["state"], hold["final"], hold["facts"], bool(hold["estimated"])) == (1, 150, None, False)
@@ -81,7 +78,7 @@ async def test_a_void_leaves_only_its_hold(bank: Bank) -> None:
     await ledger.reserve(request)
     await ledger.void(request.key)
 
-    for table in ("logs", "user_request_costs", "billing_outbox"):
+    for table in ("logs", "billing_outbox"):
         assert await bank.rows(f"SELECT id FROM {table}") == []
     (hold,) = await bank.rows("SELECT state, final FROM billing_holds")
     assert hold == {"state": 2, "final": 0}

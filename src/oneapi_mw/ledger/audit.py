@@ -133,16 +133,6 @@ CHECKS = (
         """,
     ),
     Check(
-        "I-9",
-        "hold",
-        "settled at {expected}, but its cost row says {actual}",
-        """
-        SELECT h.key, h.final, c.quota FROM billing_holds h
-        LEFT JOIN user_request_costs c ON c.request_id = h.key
-        WHERE h.state = :settled AND (c.quota IS NULL OR c.quota <> h.final)
-        """,
-    ),
-    Check(
         "I-17",
         "hold",
         "external, but {actual} transactions say what for",

@@ -47,7 +47,6 @@ _HOLD_COLUMNS = (
 _LOG_COLUMNS = "uuid, request_id, user_id, token_id, quota, created_at, updated_at, system_prompt_reset, " + ", ".join(
     FACT_COLUMNS
 )
-_COST_COLUMNS = "uuid, request_id, user_id, user_uuid, quota, created_time, created_at, updated_at"
 
 _Row: TypeAlias = Sequence[Any]
 _Rows: TypeAlias = Sequence[Any]
@@ -208,18 +207,16 @@ class _Transaction:
         )
 
     def _record(self, ended: Sequence[_Ended]) -> None:
-        """Log and cost rows of what was settled."""
+        """Log rows of what was settled."""
         now_ms = time.time_ns() // 1_000_000
         now = now_ms // 1000
-        logs, costs, uuids = list[_Row](), list[_Row](), iter(uuid7s(2 * len(ended)))
+        logs, uuids = list[_Row](), iter(uuid7s(len(ended)))
         for ending, user_id, token_id, final in ended:
             key, facts = ending.key, ending.facts
             ending.answer = settled(key, ending.state, final, first=True)
             if facts is not None:
                 logs.append((next(uuids), key, user_id, token_id, final, now, now_ms, 0, *fact_row(facts)))
-                costs.append((next(uuids), key, user_id, facts.user_uuid, final, now, now_ms, now_ms))
         self._insert("logs", _LOG_COLUMNS, logs)
-        self._insert("user_request_costs", _COST_COLUMNS, costs)
 
     def _credit(self, sums: Endings) -> None:
         now = int(time.time())

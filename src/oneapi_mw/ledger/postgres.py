@@ -93,7 +93,7 @@ hold AS (
 SELECT fits, known_amount, tid, uid, quota, limited, remain FROM judged ORDER BY ord
 """  # noqa: S608 -- constants
 
-_ENDED = ("key", "state", "final", "log_id", "cost_id", *FACT_COLUMNS)
+_ENDED = ("key", "state", "final", "log_id", *FACT_COLUMNS)
 _NOW = f"${len(_ENDED) + 1}::bigint"  # by our clock, like every other time in the tables it fills
 _REMIND_BELOW = f"${len(_ENDED) + 2}::bigint"
 _END = f"""
@@ -133,10 +133,6 @@ log AS (
     SELECT log_id, key, user_id, token_id, charged, {_NOW} / 1000, {_NOW}, false,
         {", ".join(FACT_COLUMNS)}
     FROM ended WHERE state = {SETTLED}),
-cost AS (
-    INSERT INTO user_request_costs (uuid, request_id, user_id, user_uuid, quota, created_time, created_at, updated_at)
-    SELECT cost_id, key, user_id, user_uuid, charged, {_NOW} / 1000, {_NOW}, {_NOW} FROM ended
-    WHERE state = {SETTLED}),
 outbox AS (
     INSERT INTO billing_outbox (channel_id, quota)
     SELECT channel_id, sum(charged) FROM ended WHERE state = {SETTLED} AND channel_id IS NOT NULL
@@ -273,8 +269,8 @@ class PostgresBackend:
             reservations = _answer(reservations, found)
 
     async def _end(self, connection: Any, endings: list[Ending]) -> None:
-        uuids = iter(uuid7s(2 * len(endings)))
-        rows = [(e.key, e.state, e.final, next(uuids), next(uuids), *fact_row(e.facts)) for e in endings]
+        uuids = iter(uuid7s(len(endings)))
+        rows = [(e.key, e.state, e.final, next(uuids), *fact_row(e.facts)) for e in endings]
         charged: dict[str, int] = dict(await connection.fetch(_END, *_columns(rows), _now_ms(), self.remind_below))
         late = {}
         for ending in endings:

@@ -170,7 +170,7 @@ def _first_line(exc: BaseException) -> str:
 
 def _field(constraint: str) -> str:
     """`username` of `uq_users_username`; what SQLite says is a column's name already."""
-    named = re.fullmatch(r"uq_(?:user_request_costs|billing_entries|[a-z]+)_(\w+)", constraint)
+    named = re.fullmatch(r"uq_(?:billing_entries|[a-z]+)_(\w+)", constraint)
     name = named[1] if named else constraint
     return name.removesuffix("_digest")
 

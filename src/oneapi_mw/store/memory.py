@@ -19,7 +19,7 @@ from itertools import count
 from operator import attrgetter
 from typing import Any, TypeVar
 
-from oneapi_mw.ids import uuid7
+from oneapi_mw.ids import uuid7, uuid_of
 from oneapi_mw.ledger.base import EXTERNAL
 from oneapi_mw.ledger.limits import check_amounts
 from oneapi_mw.ledger.memory import LogEntry, MemoryLedger
@@ -483,17 +483,17 @@ class MemoryCosts:
         state, quota = ("pending", hold.amount) if hold.state == "open" else ("void", 0)
         if entry is not None:
             state, quota = "final", entry.quota
-        made_at = hold.created_at if entry is None else entry.created_at
+        ended_at = hold.created_at if hold.ended_at is None else hold.ended_at
         return CostRecord(
-            uuid="" if entry is None else entry.uuid,
+            uuid=uuid_of(request_id),
             request_id=request_id,
             user_uuid="" if user is None else user.uuid,
             quota=quota,
             state=state,
             estimated=entry is not None and entry.estimated,
-            created_time=int(made_at),
-            created_at=int(made_at * 1000),
-            updated_at=int(made_at * 1000),
+            created_time=int(hold.created_at),
+            created_at=int(hold.created_at * 1000),
+            updated_at=int(ended_at * 1000),
             guessable=hold.request.kind == EXTERNAL,
         )
 

@@ -184,26 +184,11 @@ class Log(Base, table=True):
     meta: str | None = Field(default=None, sa_type=LongText, sa_column_kwargs={"name": "metadata"})
     updated_at: int = _ms()
 
-    # every settlement pays for each index, so only what the list views filter and sort by
+    # every settlement pays for each index: a token's rows are found among its owner's
     __table_args__ = (
         Index("ix_logs_user_id_id", "user_id", "id"),
-        Index("ix_logs_token_id_id", "token_id", "id"),
         Index("ix_logs_created_at_type", "created_at", "type"),
     )
-
-
-class RequestCost(Base, table=True):
-    __tablename__ = "user_request_costs"
-
-    id: int | None = _id()
-    uuid: str = _uuid(unique=False)
-    created_time: int = _big()  # seconds
-    user_id: int = Field(sa_type=BigInteger)
-    user_uuid: str = Field(default="", max_length=36)
-    request_id: str = Field(max_length=32, unique=True)
-    quota: int = _big()
-    created_at: int = _ms()
-    updated_at: int = _ms()
 
 
 class Option(Base, table=True):

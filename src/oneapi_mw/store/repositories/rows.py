@@ -13,14 +13,13 @@ from oneapi_mw.store.dsn import Dialect
 from oneapi_mw.store.records import Page
 from oneapi_mw.store.tables import Base, metadata
 
-USERS, TOKENS, CHANNELS, LOGS, COSTS, OPTIONS, SESSIONS, HOLDS, ENTRIES, TRANSACTIONS, REDEMPTIONS = (
+USERS, TOKENS, CHANNELS, LOGS, OPTIONS, SESSIONS, HOLDS, ENTRIES, TRANSACTIONS, REDEMPTIONS = (
     metadata.tables[name]
     for name in (
         "users",
         "tokens",
         "channels",
         "logs",
-        "user_request_costs",
         "options",
         "sessions",
         "billing_holds",
