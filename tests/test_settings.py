@@ -163,6 +163,7 @@ OURS: dict[str, Any] = {
     "LOG_LEVEL": "info",
     "UNKNOWN_MODEL_POLICY": "reject",
     "EXTERNAL_OVERRUN": "allow",
+    "TOOLS_USE_GROUP_RATIO": False,
     "CONNECT_TIMEOUT": 5,
     "FIRST_BYTE_TIMEOUT": 60,
     "RETRY_TIMES": 0,
@@ -604,6 +605,7 @@ def test_what_the_rest_of_the_gateway_asks_for() -> None:
     assert Settings(secret_key="benchmark" * 4).secret() == "benchmark" * 4
     assert Settings().price_policy() == "reject"
     assert read(UNKNOWN_MODEL_POLICY="reference").price_policy() == "reference"
+    assert read(UNKNOWN_MODEL_POLICY="default_price").price_policy() == "default_price"
 
 
 @pytest.mark.parametrize(

@@ -237,6 +237,7 @@ def _routes(settings: Settings, resources: Resources, edit: StageEditor | None, 
         state_options=state_options,
         idempotency=resources.store.idempotency,
         costs=resources.store.costs,
+        cards=resources.store.cards,
     )
     relay = FanOut(
         Relay(
@@ -267,6 +268,8 @@ def _routes(settings: Settings, resources: Resources, edit: StageEditor | None, 
         max_transactions=settings.token_transactions_max_history,
         redeem_failures=0 if settings.rate_limit_disabled else settings.redeem_failure_rate_limit,
         start_time=int(time.time()),
+        prices=resources.prices,
+        without_price=lambda: resources.router.table().without_price(),
     )
     outer = [Middleware(ExchangeMiddleware), Middleware(ErrorsMiddleware), Middleware(DrainMiddleware, drain=drain)]
     signed_in = Middleware(

@@ -24,6 +24,7 @@ from oneapi_mw.middleware.reasoning import ReasoningMiddleware
 from oneapi_mw.middleware.route import RouteMiddleware, Router
 from oneapi_mw.middleware.settlement import SettlementMiddleware
 from oneapi_mw.middleware.state import StateMiddleware
+from oneapi_mw.pricing.archive import CardArchive
 from oneapi_mw.ratelimit.base import Limiter
 from oneapi_mw.store.base import IdempotencyKeys, ResponseStates
 from oneapi_mw.wire.wish import FieldName
@@ -49,10 +50,12 @@ def default_stages(
     state_options: StateOptions | None = None,
     idempotency: IdempotencyKeys | None = None,
     costs: CostLookup | None = None,
+    cards: CardArchive | None = None,
 ) -> list[Middleware]:
     """The stages of a relayed request, outermost first. Without `limiter` nothing is rate limited, without `drain`
-    nobody waits for running requests, without `states` answers are not kept to be continued, and without `idempotency`
-    and `costs` a repeated `Idempotency-Key` means nothing."""
+    nobody waits for running requests, without `states` answers are not kept to be continued, without `idempotency`
+    and `costs` a repeated `Idempotency-Key` means nothing, and without `cards` log rows keep the price cards they were
+    charged by."""
     limits = [Middleware(RateLimitMiddleware, limiter=limiter)] if limiter is not None else []
     drains = [Middleware(DrainMiddleware, drain=drain)] if drain is not None else []
     once = []
@@ -73,8 +76,8 @@ def default_stages(
         *state,
         Middleware(RouteMiddleware, router=router),
         *affinity,
-        Middleware(PrechargeMiddleware, ledger=ledger),
-        Middleware(SettlementMiddleware, ledger=ledger),
+        Middleware(PrechargeMiddleware, ledger=ledger, cards=cards),
+        Middleware(SettlementMiddleware, ledger=ledger, cards=cards),
         Middleware(ReasoningMiddleware),
     ]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import secrets
@@ -18,6 +19,8 @@ from oneapi_mw.ledger.events import Delivery
 from oneapi_mw.ledger.limits import MAX_QUOTA
 from oneapi_mw.ledger.open import open_ledger
 from oneapi_mw.ledger.rollup import Rollup
+from oneapi_mw.pricing.live import LivePrices
+from oneapi_mw.pricing.shipped import shipped_table
 from oneapi_mw.relay.http1_upstream import Http1Upstream
 from oneapi_mw.relay.upstream import Upstream
 from oneapi_mw.routing.live import LiveRouter
@@ -41,6 +44,8 @@ ROLLUP_SECONDS = 2.0
 DELIVERY_SECONDS = 10.0
 OPTIONS_SECONDS = 30.0
 REMIND_OPTION = "QuotaRemindThreshold"
+PRICE_SECONDS = 3.0
+"""How often other workers' changes to prices and group ratios are looked for."""
 
 
 class UnsafeConfiguration(RuntimeError):
@@ -58,6 +63,7 @@ class Resources:
     upstream: Upstream
     router: LiveRouter
     envelopes: Envelopes
+    prices: LivePrices
 
 
 def database_url(settings: Settings) -> DatabaseUrl:
@@ -161,11 +167,41 @@ async def open_resources(
         owned = ledger
         background.every(RENEW_SECONDS, "renew", lambda: owned.renew({}))
         background.every(SWEEP_SECONDS, "sweep", owned.sweep)
-        router = LiveRouter(store.channel_table, policy=settings.price_policy(), options=conversion_options(settings))
+        prices = await _open_prices(settings, store, background)
+        router = LiveRouter(store.channel_table, prices=prices, options=conversion_options(settings))
+        _warn_of_unpriced(router)
         envelopes = Envelopes(
             _envelope_keys(settings, own=owns_store), encrypt=settings.reasoning_envelope == "encrypted"
         )
-        yield Resources(store, ledger, upstream, router, envelopes)
+        yield Resources(store, ledger, upstream, router, envelopes, prices)
+
+
+async def _open_prices(settings: Settings, store: Store, background: Background) -> LivePrices:
+    """The shipped prices with the operator's on top, which are looked for from now on."""
+    prices = LivePrices(
+        await asyncio.to_thread(shipped_table),
+        policy=settings.price_policy(),
+        tools_use_group_ratio=settings.tools_use_group_ratio,
+    )
+
+    async def look() -> None:
+        prices.take(await store.options.all())
+
+    await look()
+    background.every(PRICE_SECONDS, "prices", look)
+    return prices
+
+
+def _warn_of_unpriced(router: LiveRouter) -> None:
+    unpriced = router.table().without_price()
+    if unpriced:
+        shown = ", ".join(f"{model} ({', '.join(channels[:3])})" for model, channels in list(unpriced.items())[:20])
+        log.warning(
+            "%d models of enabled channels have no price and are refused: %s. See GET /api/pricing/missing, or "
+            "'oneapi-mw prices show MODEL'",
+            len(unpriced),
+            shown,
+        )
 
 
 async def apply_options(store: Store, ledger: Ledger) -> None:

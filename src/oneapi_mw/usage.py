@@ -8,6 +8,32 @@ from typing import Any, Literal, TypeAlias
 
 UsageSource: TypeAlias = Literal["upstream", "counted", "estimated", "mixed"]
 
+MeterKind: TypeAlias = Literal[
+    "images",
+    "characters",
+    "audio_input_ms",
+    "audio_output_ms",
+    "video_ms",
+    "pages",
+    "searches",
+    "requests",
+    "input_images",
+    "video_frames",
+    "document_pages",
+]
+"""What is counted beside tokens. `characters` are Unicode code points; the last three are inputs of embeddings."""
+
+
+@dataclass(frozen=True, slots=True)
+class Meter:
+    """One reading: how many pieces, or milliseconds where the kind says so."""
+
+    kind: MeterKind
+    count: int
+    size: str = ""
+    """Of images `1024x1024`, of videos the resolution; empty where the answer does not tell."""
+    quality: str = ""
+
 
 @dataclass(frozen=True, slots=True)
 class Usage:
@@ -35,6 +61,17 @@ class Usage:
     hosted: tuple[tuple[str, int], ...] = ()
     """Calls of hosted tools by kind (`web_search`, ...): they have prices of their own."""
     source: UsageSource = "upstream"
+    input_video: int = 0
+    input_document: int = 0
+    output_video: int = 0
+    cache_read_audio: int | None = None
+    """Part of `cache_read` and of `input_audio`; `None` when the upstream does not split: pro rata then."""
+    cache_read_image: int | None = None
+    meters: tuple[Meter, ...] = ()
+    """What is not counted in tokens."""
+    variant: str = ""
+    """The service the upstream says it gave, where that has a price of its own: `priority`, `flex`, `batch`, `fast`.
+    Empty: the usual one, or it does not tell."""
 
     @property
     def total_tokens(self) -> int:
@@ -45,22 +82,38 @@ def total_usage(usages: Sequence[Usage]) -> Usage:
     """What several answers, at least one, consumed together."""
     if len(usages) == 1:
         return usages[0]
-    return Usage(**{field.name: _summed([getattr(usage, field.name) for usage in usages]) for field in fields(Usage)})
+    hosted: dict[str, int] = {}
+    for kind, count in (call for usage in usages for call in usage.hosted):
+        hosted[kind] = hosted.get(kind, 0) + count
+    sources, variants = {usage.source for usage in usages}, {usage.variant for usage in usages}
+    counts: dict[str, Any] = {name: _summed([getattr(usage, name) for usage in usages]) for name in _COUNTS}
+    return Usage(
+        **counts,
+        hosted=tuple(hosted.items()),
+        meters=tuple(meter for usage in usages for meter in usage.meters),
+        source=sources.pop() if len(sources) == 1 else "mixed",
+        variant=variants.pop() if len(variants) == 1 else "",
+    )
 
 
-def _summed(values: Sequence[Any]) -> Any:
-    """One member of all. Counts by kind are added kind by kind; of other words one stands for all or for none."""
-    known = [value for value in values if value is not None]
-    if not known:
-        return None
-    if isinstance(known[0], tuple):
-        kinds: dict[str, int] = {}
-        for kind, count in (pair for value in known for pair in value):
-            kinds[kind] = kinds.get(kind, 0) + count
-        return tuple(kinds.items())
-    if isinstance(known[0], str):
-        return known[0] if len(set(known)) == 1 else "mixed"
-    return sum(known)
+_COUNTS = [field.name for field in fields(Usage) if field.name not in ("hosted", "meters", "source", "variant")]
+
+
+def _summed(counts: Sequence[int | None]) -> int | None:
+    """`None` when no answer tells."""
+    known = [count for count in counts if count is not None]
+    return sum(known) if known else None
+
+
+def service_variant(tier: object) -> str:
+    """`Usage.variant` for an upstream's name of the service it gave: empty for the usual one and what is no name."""
+    if not isinstance(tier, str):
+        return ""
+    name = tier.lower()
+    return "" if name in _USUAL_SERVICE else name
+
+
+_USUAL_SERVICE = frozenset({"", "auto", "default", "standard", "standard_only"})
 
 
 @dataclass(slots=True)

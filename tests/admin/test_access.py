@@ -14,7 +14,8 @@ from oneapi_mw.principal import UserStatus
 from tests.admin.world import UNKNOWN, Reply, World
 from tests.support import harness
 
-ANYONE, KEY, HOLDER, USER, ADMIN = Access.ANYONE, Access.KEY, Access.HOLDER, Access.USER, Access.ADMIN
+ANYONE, KEY, HOLDER, USER = Access.ANYONE, Access.KEY, Access.HOLDER, Access.USER
+ADMIN, ROOT = Access.ADMIN, Access.ROOT
 ROUTES: dict[tuple[str, str], Access] = {
     ("GET", "/api/status"): ANYONE,
     ("POST", "/api/user/login"): ANYONE,
@@ -66,6 +67,14 @@ ROUTES: dict[tuple[str, str], Access] = {
     ("GET", "/api/channel/{uuid}"): ADMIN,
     ("DELETE", "/api/channel/{uuid}"): ADMIN,
     ("POST", "/api/channel/{uuid}/duplicate"): ADMIN,
+    ("GET", "/api/channel/pricing/{uuid}"): ADMIN,
+    ("PUT", "/api/channel/pricing/{uuid}"): ADMIN,
+    ("GET", "/api/channel/default-pricing"): ADMIN,
+    ("GET", "/api/pricing/missing"): ADMIN,
+    ("GET", "/api/pricing/overrides"): ADMIN,
+    ("PUT", "/api/pricing/overrides"): ROOT,
+    ("GET", "/api/pricing/groups"): ADMIN,
+    ("PUT", "/api/pricing/groups"): ROOT,
     ("GET", "/api/log/"): ADMIN,
     ("GET", "/api/log/search"): ADMIN,
 }
@@ -97,7 +106,7 @@ async def test_every_route_with_every_credential(world: World) -> None:
         "access token of a user": (alice.bearer, {ANYONE, USER}),
         "session of an administrator": (admin.cookie, {ANYONE, USER, ADMIN}),
         "access token of an administrator": (admin.bearer, {ANYONE, USER, ADMIN}),
-        "session of root": (root.cookie, {ANYONE, USER, ADMIN}),
+        "session of root": (root.cookie, {ANYONE, USER, ADMIN, ROOT}),
         "API key of root": (root.key, {ANYONE, KEY, HOLDER}),
         "garbage": ({"authorization": "Bearer x", "cookie": "session=x"}, {ANYONE}),
     }
@@ -106,13 +115,13 @@ async def test_every_route_with_every_credential(world: World) -> None:
             continue  # they would take away the credentials the loop goes on with
         for name, (credential, reaches) in let_in.items():
             reply = await world.call(method, concrete(path), credential, json={} if method in ("POST", "PUT") else None)
-            expected = 200 if access in reaches else 403 if _signed_in(name) and access is ADMIN else 401
+            expected = 200 if access in reaches else 403 if _signed_in(name) and access in (ADMIN, ROOT) else 401
             assert reply.status == expected, f"{name}: {method} {path}: {reply.body!r}"
             assert_envelope(reply, access, expected)
 
 
 def _signed_in(name: str) -> bool:
-    return name.endswith("of a user")
+    return name.endswith(("of a user", "of an administrator"))
 
 
 def assert_envelope(reply: Reply, access: Access, status: int) -> None:

@@ -815,6 +815,18 @@ async def test_a_swept_request_costs_an_estimate(bench: Bench) -> None:
 # --- options and sessions ------------------------------------------------------------------------------------------
 
 
+async def test_price_cards_are_kept_once(bench: Bench) -> None:
+    cards = bench.store.cards
+    assert not cards.has("a")
+    assert await cards.find("a") is None
+    await asyncio.gather(*(cards.keep("a", '{"x": 1}') for _ in range(5)))
+    await cards.keep("a", "another")
+    assert cards.has("a")
+    assert await cards.find("a") == '{"x": 1}'
+    await cards.keep("b", "x" * 100_000)
+    assert len(await cards.find("b") or "") == 100_000
+
+
 async def test_options(bench: Bench) -> None:
     options = bench.store.options
     assert await options.all() == {}

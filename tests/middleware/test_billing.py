@@ -16,7 +16,8 @@ from oneapi_mw.ledger.hold import HOLD, Hold
 from oneapi_mw.ledger.limits import MAX_QUOTA
 from oneapi_mw.middleware.precharge import UNKNOWN_OUTPUT_TOKENS, PrechargeMiddleware, hold_amounts, refusal
 from oneapi_mw.middleware.route import RouteMiddleware
-from oneapi_mw.middleware.settlement import SettlementMiddleware, describe_price, log_facts
+from oneapi_mw.middleware.settlement import Charged, SettlementMiddleware, describe_price, log_facts
+from oneapi_mw.pricing.charge import bill
 from oneapi_mw.pricing.price import SCALE, CompiledPrice
 from oneapi_mw.principal import PRINCIPAL, Principal
 from oneapi_mw.providers.catalogue import get_provider
@@ -197,7 +198,8 @@ def test_the_log_row() -> None:
     exchange = Exchange("req-1", outcome="client_gone")
     exchange.attempts.append(Attempt(2, "c-2", "two", "b", "https://up/v1", "openai_chat", candidate=1))
     usage = Usage(100, 30, cache_read=40, cache_write_5m=5, cache_write_1h=6, source="mixed")
-    facts = log_facts(exchange, REQUEST, PLAN_OF_TWO, principal(), usage)
+    charged = Charged(exchange.attempts[0], usage, DEAR, bill(usage, DEAR))
+    facts = log_facts(exchange, REQUEST, PLAN_OF_TWO, principal(), [charged], archived=lambda _: True)
     assert (facts.channel_id, facts.channel_uuid, facts.model_name, facts.origin_model_name) == (2, "c-2", "b", "small")
     assert (facts.prompt_tokens, facts.completion_tokens, facts.cached_prompt_tokens) == (100, 30, 40)
     assert facts.metadata == {
@@ -207,6 +209,7 @@ def test_the_log_row() -> None:
         "cache_write_tokens": {"ephemeral_5m": 5, "ephemeral_1h": 6},
         "usage_source": "mixed",
         "outcome": "client_gone",
+        "price": {"card_id": "card", "layer": "channel", "usage": {"cache_write_5m": 5, "cache_write_1h": 6}},
     }
 
 

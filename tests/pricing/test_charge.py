@@ -2,34 +2,35 @@
 
 from __future__ import annotations
 
-import math
-from decimal import Decimal, localcontext
+from dataclasses import replace
+from datetime import UTC, datetime
 from fractions import Fraction
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from oneapi_mw.pricing.card import PriceCard, compile_card
-from oneapi_mw.pricing.charge import charge, worst_case
+from oneapi_mw.pricing.card import decode_card
+from oneapi_mw.pricing.charge import bill, charge, worst_case
+from oneapi_mw.pricing.compile import compile_card
 from oneapi_mw.pricing.price import RATIO_SCALE, SCALE, CompiledPrice
-from oneapi_mw.usage import Usage
+from oneapi_mw.usage import Meter, Usage
+from tests.pricing import rational
+from tests.pricing.strategies import CARDS, COUNTS, INSTANTS, RATIOS, TOOLS, USAGES
 
-COUNTS = st.integers(0, 10**9)
-FIGURES = st.integers(0, 5_000 * SCALE)
-RATIOS = st.integers(0, 100 * RATIO_SCALE)
-PRICES = st.builds(
-    CompiledPrice,
-    card_id=st.just(""),
-    layer=st.just(""),
-    input=FIGURES,
-    output=FIGURES,
-    cache_read=FIGURES,
-    cache_write_5m=FIGURES,
-    cache_write_1h=FIGURES,
+
+def priced(**card: Any) -> CompiledPrice:
+    return compile_card(decode_card(card), layer="x")
+
+
+ONE_DOLLAR = priced(
+    input_usd_per_mtok=1,
+    output_usd_per_mtok=4,
+    cache_read_usd_per_mtok="0.1",
+    cache_write_5m_usd_per_mtok="1.25",
+    cache_write_1h_usd_per_mtok=2,
 )
-USAGES = st.builds(Usage, COUNTS, COUNTS, cache_read=COUNTS, cache_write_5m=COUNTS, cache_write_1h=COUNTS)
-ONE_DOLLAR = compile_card(PriceCard(Decimal(1), Decimal(4), Decimal("0.1"), Decimal("1.25"), Decimal(2)), layer="x")
 
 
 @pytest.mark.parametrize(
@@ -63,60 +64,144 @@ def test_what_cannot_be(bad: tuple[Usage, int]) -> None:
         charge(bad[0], ONE_DOLLAR, group_ratio=bad[1])
 
 
-@given(USAGES, PRICES, RATIOS)
-def test_it_is_the_rational_result_rounded_up_once(usage: Usage, price: CompiledPrice, ratio: int) -> None:
-    write_1h = min(usage.cache_write_1h, usage.input_tokens)
-    write_5m = min(usage.cache_write_5m, usage.input_tokens - write_1h)
-    read = min(usage.cache_read, usage.input_tokens - write_1h - write_5m)
-    parts = (
-        (usage.input_tokens - write_1h - write_5m - read, price.input),
-        (read, price.cache_read),
-        (write_5m, price.cache_write_5m),
-        (write_1h, price.cache_write_1h),
-        (usage.output_tokens, price.output),
-    )
-    exact = sum((count * Fraction(figure, SCALE) for count, figure in parts), Fraction()) * Fraction(ratio, RATIO_SCALE)
-    least = 1 if price.input and ratio else 0
-    assert charge(usage, price, group_ratio=ratio) == max(math.ceil(exact), least)
-
-
-@given(USAGES, PRICES, RATIOS, COUNTS, COUNTS)
-def test_no_answer_of_a_size_costs_more_than_the_worst_case(
-    usage: Usage, price: CompiledPrice, ratio: int, more_in: int, more_out: int
+@given(CARDS, USAGES, RATIOS, INSTANTS)
+def test_i_8_card_usage_instant_and_group_make_one_integer(
+    card: dict[str, Any], usage: Usage, ratio: int, instant: int
 ) -> None:
+    decoded = decode_card(card, bounded=False)
+    price = compile_card(decoded, layer="x").at(instant)
+    moment = datetime.fromtimestamp(instant // 1000, UTC)
+    exact = rational.quota(decoded, usage, group=Fraction(ratio, RATIO_SCALE), instant=moment)
+    assert charge(usage, price, group_ratio=ratio) == exact
+
+
+@given(CARDS, USAGES, RATIOS, INSTANTS, COUNTS, COUNTS)
+def test_i_19_the_hold_covers_what_is_within_its_limits(
+    card: dict[str, Any], usage: Usage, ratio: int, instant: int, more_in: int, more_out: int
+) -> None:
+    price = compile_card(decode_card(card, bounded=False), layer="x").at(instant)
     held = worst_case(
         price,
         input_tokens=usage.input_tokens + more_in,
         output_tokens=usage.output_tokens + more_out,
         group_ratio=ratio,
+        tools=[(kind, 5) for kind in TOOLS],
     )
     assert charge(usage, price, group_ratio=ratio) <= held
+    text = replace(usage, input_audio=0, input_image=0, input_video=0, input_document=0)
+    assert charge(text, price, group_ratio=ratio) <= worst_case(
+        price,
+        input_tokens=usage.input_tokens,
+        output_tokens=usage.output_tokens,
+        group_ratio=ratio,
+        tools=usage.hosted,
+        text_only=True,
+    )
 
 
-@given(USAGES, PRICES, RATIOS, COUNTS)
-def test_more_output_never_costs_less(usage: Usage, price: CompiledPrice, ratio: int, more: int) -> None:
-    longer = Usage(usage.input_tokens, usage.output_tokens + more, cache_read=usage.cache_read)
-    shorter = Usage(usage.input_tokens, usage.output_tokens, cache_read=usage.cache_read)
-    assert charge(longer, price, group_ratio=ratio) >= charge(shorter, price, group_ratio=ratio)
+@given(USAGES, st.integers(0, 10**6))
+def test_more_output_never_costs_less(usage: Usage, more: int) -> None:
+    longer = replace(usage, output_tokens=usage.output_tokens + more)
+    assert charge(longer, ONE_DOLLAR) >= charge(usage, ONE_DOLLAR)
 
 
-@given(st.lists(st.tuples(st.integers(0, 10**6), st.integers(0, 10**6)), min_size=1, max_size=5), PRICES)
-def test_splitting_saves_nothing(parts: list[tuple[int, int]], price: CompiledPrice) -> None:
-    whole = charge(Usage(sum(a for a, _ in parts), sum(b for _, b in parts)), price)
-    apart = sum(charge(Usage(a, b), price) for a, b in parts)
+@given(st.lists(st.tuples(st.integers(0, 10**6), st.integers(0, 10**6)), min_size=1, max_size=5))
+def test_splitting_saves_nothing(parts: list[tuple[int, int]]) -> None:
+    whole = charge(Usage(sum(a for a, _ in parts), sum(b for _, b in parts)), ONE_DOLLAR)
+    apart = sum(charge(Usage(a, b), ONE_DOLLAR) for a, b in parts)
     assert whole <= apart <= whole + len(parts)
 
 
+# Meters.
+
+IMAGES = priced(
+    image={
+        "usd_per_image": {"standard": {"1024x1024": "0.04"}, "hd": {"1024x1024": "0.08", "default": "0.12"}},
+        "default_size": "1024x1024",
+        "default_quality": "standard",
+    }
+)
+SOUND = priced(audio={"input_usd_per_second": "0.0001", "round_up_seconds": 1, "minimum_seconds": 10})
+VIDEO = priced(video={"usd_per_second": {"1280x720": "0.1", "4k": "0.3"}, "default_resolution": "720x1280"})
+
+
+@pytest.mark.parametrize(
+    ("price", "meter", "quota", "flags"),
+    [
+        (IMAGES, Meter("images", 2), 40_000, ()),
+        (IMAGES, Meter("images", 1, "1024X1024", "HD"), 40_000, ()),
+        (IMAGES, Meter("images", 1, "1792x1024", "hd"), 60_000, ()),
+        (IMAGES, Meter("images", 1, "1792x1024", "standard"), 60_000, ("unlisted:standard/1792x1024",)),
+        (IMAGES, Meter("images", 0), 0, ()),
+        (SOUND, Meter("audio_input_ms", 61_300), 3_100, ()),
+        (SOUND, Meter("audio_input_ms", 400), 500, ()),
+        (VIDEO, Meter("video_ms", 8_000), 400_000, ()),
+        (VIDEO, Meter("video_ms", 8_000, "1280x720"), 400_000, ()),
+        (VIDEO, Meter("video_ms", 1_000, "4K"), 150_000, ()),
+        (VIDEO, Meter("video_ms", 1_000, "8k"), 150_000, ("unlisted:8k",)),
+        (priced(video={"usd_per_video": "0.5"}), Meter("video_ms", 9_000), 250_000, ()),
+        (priced(usd_per_mchar=15), Meter("characters", 1234), 9_255, ()),
+        (priced(usd_per_kpage=1), Meter("pages", 3), 1_500, ()),
+        (priced(usd_per_krequest=2), Meter("requests", 1), 1_000, ()),
+        (priced(usd_per_krequest="0.0001"), Meter("requests", 1), 1, ()),
+        (priced(embedding={"usd_per_video_frame": "0.001"}), Meter("video_frames", 2), 1_000, ()),
+        (ONE_DOLLAR, Meter("pages", 3), 1, ("unpriced_meter:pages", "minimum")),
+        (SOUND, Meter("pages", 3), 0, ("unpriced_meter:pages",)),
+    ],
+)
+def test_meters(price: CompiledPrice, meter: Meter, quota: int, flags: tuple[str, ...]) -> None:
+    made = bill(Usage(meters=(meter,)), price)
+    assert (made.quota, made.flags) == (quota, flags)
+    if not any(flag.startswith("unlisted") for flag in flags):
+        assert worst_case(price, input_tokens=0, output_tokens=0, meters=(meter,)) == quota
+
+
+def test_what_is_counted_in_tokens_is_not_counted_again() -> None:
+    price = priced(input_usd_per_mtok=5, output_image_usd_per_mtok=40, image={"usd_per_image": "0.167"})
+    images = (Meter("images", 1),)
+    assert charge(Usage(60, 4160, output_image=4160, meters=images), price) == 150 + 83_200
+    assert charge(Usage(meters=images), price) == 83_500
+    heard = priced(input_usd_per_mtok=2, audio={"input_usd_per_second": "0.001"})
+    assert charge(Usage(1_000_000, meters=(Meter("audio_input_ms", 5_000),)), heard) == 1_000_000 + 2_500
+    assert bill(Usage(1_000_000, meters=(Meter("audio_input_ms", 5_000),)), ONE_DOLLAR).flags == ()
+    assert bill(Usage(meters=(Meter("audio_input_ms", 5_000),)), ONE_DOLLAR).flags[0] == "unpriced_meter:audio_input_ms"
+    spoken = priced(input_usd_per_mtok=2, input_audio_usd_per_mtok=4, audio={"input_usd_per_second": "0.001"})
+    assert charge(Usage(1_000_000, input_audio=10**6, meters=(Meter("audio_input_ms", 5_000),)), spoken) == 2_000_000
+
+
+def test_tools() -> None:
+    price = priced(input_usd_per_mtok=2, tools={"web_search": "0.01", "code": {"quota_per_call": 7}, "maps": 0})
+    assert charge(Usage(10, hosted=(("web_search", 2), ("code", 3), ("maps", 9))), price) == 10 + 10_000 + 21
+    made = bill(Usage(10, hosted=(("shell", 1),)), price)
+    assert (made.quota, made.flags) == (10, ("unpriced_tool:shell",))
+    assert charge(Usage(10, hosted=(("web_search", 1),)), price, group_ratio=500_000) == 5 + 5_000
+    grouped = priced(input_usd_per_mtok=2, tools={"web_search": "0.01"}, tools_use_group_ratio=True)
+    assert charge(Usage(10, hosted=(("web_search", 1),)), grouped, group_ratio=500_000) == 5 + 2_500
+
+
+def test_a_tool_that_ran_against_policy_is_charged_and_flagged() -> None:
+    price = priced(input_usd_per_mtok=2, tools={"web_search": "0.01"}, allowed_tools=["code_interpreter"])
+    made = bill(Usage(0, hosted=(("web_search", 1),)), price)
+    assert (made.quota, made.flags) == (5_000, ("forbidden_tool:web_search",))
+
+
+def test_a_card_may_ask_for_more_than_one_unit() -> None:
+    price = priced(input_usd_per_mtok=2, minimum_usd="0.001")
+    assert bill(Usage(1, 1), price) == (500, 500, 0, 0, 0, ("minimum",))
+    assert charge(Usage(1000), price) == 1000
+    assert charge(Usage(1, 1), price, group_ratio=100_000) == 50
+    assert worst_case(price, input_tokens=1, output_tokens=1) == 500
+
+
+def test_a_free_group_pays_nothing_for_anything() -> None:
+    usage = Usage(9, 9, input_image=5, output_image=5, meters=(Meter("images", 3),))
+    price = priced(
+        input_usd_per_mtok=5, input_image_usd_per_mtok=9, output_image_usd_per_mtok=9, image={"usd_per_image": 1}
+    )
+    assert charge(usage, price, group_ratio=0) == 0
+
+
 @given(st.decimals("0.001", "10000", places=11))
-def test_eleven_decimals_are_exact(usd: Decimal) -> None:
-    with localcontext(prec=5):  # the host may have set what it likes
-        price = compile_card(PriceCard(usd), layer="x")
+def test_eleven_decimals_are_exact(usd: Any) -> None:
+    price = priced(input_usd_per_mtok=usd)
     assert Fraction(price.input, SCALE) == Fraction(usd) / 2
-
-
-@pytest.mark.parametrize(("figure", "free"), [("input", False), ("cache_write_1h", False), (None, True)])
-def test_free_is_when_nothing_costs(figure: str | None, free: bool) -> None:
-    figures = {"input": 0, "output": 0, "cache_read": 0, "cache_write_5m": 0, "cache_write_1h": 0}
-    if figure:
-        figures[figure] = 1
-    assert CompiledPrice("", "", **figures).is_free is free

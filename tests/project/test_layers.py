@@ -21,7 +21,7 @@ LAYERS: tuple[tuple[str, tuple[str, ...]], ...] = (
         ("models", "wire", "operations", "providers", "routing", "pricing", "tokens", "ratelimit.base",
          "ratelimit.window", "ledger.base", "ledger.hold", "ledger.limits", "ledger.outcome"),
     ),
-    ("services", ("store", "ledger", "ratelimit", "tokenizer")),
+    ("services", ("store", "ledger", "ratelimit", "tokenizer", "pricing.shipped")),
     ("stages", ("middleware", "relay")),
     ("surfaces", ("admin",)),
     ("assembly", ("process", "app", "pipeline", "asgi", "resources", "cli", "demo", "__main__")),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, cast
 
 import orjson
 import pytest
@@ -12,6 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from starlette.types import ASGIApp
 
+from oneapi_mw.pricing.card import decode_card
+from oneapi_mw.pricing.recompute import recompute_row
 from oneapi_mw.relay import watch as watch_module
 from oneapi_mw.relay.upstream import BodyCut, ClosedBeforeResponse, ConnectFailed
 from oneapi_mw.wire.framing.sse import SseDecoder
@@ -109,7 +111,9 @@ async def test_a_list_of_prompts_is_one_answer_in_their_order() -> None:
     assert upstream.all_closed
     (row,) = ledger.log
     assert (row.facts.prompt_tokens, row.facts.completion_tokens) == (18, 6)
-    assert (row.facts.metadata or {})["upstream_calls"] == 3
+    metadata = cast(dict[str, Any], row.facts.metadata)
+    assert [call["completion_tokens"] for call in metadata["upstream_calls"]] == [1, 2, 3]
+    assert recompute_row({}, metadata, lambda _: decode_card(PRICE)) == row.quota
 
 
 async def test_streams_interleave() -> None:

@@ -331,7 +331,8 @@ async def test_a_newer_gemini_fetches_itself() -> None:
 async def test_a_document_for_a_chat_only_upstream() -> None:
     upstream = ScriptedUpstream(buffered(answer()))
     async with serve(respond(message(PDF))) as server:
-        app = stack(upstream, WatchedLedger(), fetcher(server), channel(model_mapping={MODEL: "gpt-4o"}))
+        mapped = channel(model_mapping={MODEL: "gpt-4o"}, model_configs={"gpt-4o": PRICE})
+        app = stack(upstream, WatchedLedger(), fetcher(server), mapped)
         path, body = document(server.url)["openai_responses"]
         got = await call(app, "POST", path, json={"model": MODEL, **body}, headers=HEADERS)
     assert got.status == 200

@@ -11,6 +11,8 @@ import pytest
 
 from oneapi_mw.canonical.call import Call
 from oneapi_mw.errors import GatewayError
+from oneapi_mw.pricing.book import PriceBook
+from oneapi_mw.pricing.live import LivePrices
 from oneapi_mw.routing.channel import Channel, ChannelStatus, Secret
 from oneapi_mw.routing.live import LiveRouter
 from oneapi_mw.routing.plan import Plan
@@ -95,10 +97,33 @@ def test_models_without_a_price() -> None:
     assert "model_configs" in error.message
     assert order(plan(table(unpriced, channel(2)))) == [2]
     assert refused(table(channel(1, model_configs={MODEL: {"ratio": "odd"}}))).code == "model_price_missing"
-    assert order(plan(table(unpriced, policy="reference"))) == [1]
+    assert order(plan(table(unpriced, prices=PriceBook(policy="reference")))) == [1]
     assert (
         plan(table(channel(1, model_configs={}, config={"unknown_model_policy": "free"}))).candidates[0].price.is_free
     )
+
+
+def test_models_without_a_price_are_listed() -> None:
+    unpriced = channel(1, model_configs={}, models=("big", "small"), name="one")
+    assert table(unpriced, channel(2)).without_price() == {"big": ["one"], "small": ["one"]}
+    assert table(channel(2)).without_price() == {}
+
+
+def test_text_needs_a_price_of_tokens() -> None:
+    image = {MODEL: {"image": {"usd_per_image": 0.04}}}
+    assert refused(table(channel(1, model_configs=image))).code == "model_price_missing"
+    with pytest.raises(GatewayError, match="no price on channel"):
+        pinned(table(channel(1, model_configs=image)), "1")
+
+
+def test_a_new_price_makes_a_new_table() -> None:
+    prices = LivePrices()
+    router = LiveRouter(Source(channel(1)), prices=prices)
+    before = router.table()
+    assert router.table() is before
+    prices.take({"GroupRatio": '{"default": 0.5}'})
+    assert router.table() is not before
+    assert plan(router.table()).group_ratio == 500_000
 
 
 def test_the_group_decides_the_ratio() -> None:

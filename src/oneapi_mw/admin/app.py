@@ -16,6 +16,7 @@ from oneapi_mw.admin import (
     costs,
     dashboard,
     logs,
+    pricing,
     redemptions,
     status,
     tokens,
@@ -35,7 +36,7 @@ __all__ = ["AdminServices", "build_admin", "route_table"]
 
 log = logging.getLogger("oneapi_mw.admin")
 
-RESOURCES = (account, users, topups, redemptions, tokens, consume, channels, logs, costs, dashboard, status)
+RESOURCES = (account, users, topups, redemptions, tokens, consume, channels, pricing, logs, costs, dashboard, status)
 """Order matters where a fixed path and `{uuid}` both match: the fixed one must come first."""
 
 

@@ -11,6 +11,7 @@ import orjson
 from oneapi_mw.admin.channel_config import check_config
 from oneapi_mw.admin.envelope import Refusal
 from oneapi_mw.pricing.card import decode_card
+from oneapi_mw.pricing.compile import check_card
 
 
 def check_json(field: str, text: str) -> None:
@@ -41,8 +42,12 @@ def _is_mapping(value: Any) -> bool:
     return isinstance(value, dict) and all(isinstance(name, str) for name in value.values())
 
 
-def _is_object(value: Any) -> bool:
-    return isinstance(value, dict)
+def _is_tooling(value: Any) -> bool:
+    """Whether every tool has a price that can be charged. Raises `ValueError` naming the one that has not."""
+    if not isinstance(value, dict):
+        return False
+    decode_card({"tools": value.get("pricing") or {}})
+    return True
 
 
 def _is_ratios(value: Any) -> bool:
@@ -61,7 +66,9 @@ def _is_model_configs(value: Any) -> bool:
         if not isinstance(config, dict):
             return False
         try:
-            decode_card(config)
+            card = decode_card(config)
+            if card.get("mode") != "merge":
+                check_card(card)
         except ValueError as exc:
             raise ValueError(f"{model}: {exc}") from None
     return True
@@ -72,7 +79,7 @@ _RULES: Mapping[str, tuple[str, Callable[[Any], bool]]] = {
     "model_mapping": ('a JSON object of names such as {"gpt-4": "gpt-4o"}', _is_mapping),
     "model_configs": ('a JSON object of objects such as {"gpt-4o": {"ratio": 1.25}}', _is_model_configs),
     "config": ("a JSON object", check_config),
-    "tooling": ("a JSON object", _is_object),
+    "tooling": ("a JSON object", _is_tooling),
     "model_ratio": ('a JSON object of numbers from 0 up such as {"gpt-4o": 1.25}', _is_ratios),
     "completion_ratio": ('a JSON object of numbers from 0 up such as {"gpt-4o": 4}', _is_ratios),
     "inference_profile_arn_map": ("a JSON object of ARNs by model name", _is_mapping),

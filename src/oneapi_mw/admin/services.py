@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -11,6 +11,7 @@ from starlette.types import Scope
 
 from oneapi_mw import __version__
 from oneapi_mw.ledger.base import Ledger
+from oneapi_mw.pricing.live import LivePrices
 from oneapi_mw.principal import Principal
 from oneapi_mw.providers.catalogue import get_provider
 from oneapi_mw.store.base import Store
@@ -86,3 +87,7 @@ class AdminServices:
     version: str = __version__
     start_time: int = 0
     """Unix seconds."""
+    prices: LivePrices | None = None
+    """Told of changed prices and group ratios, so that they are in force at once."""
+    without_price: Callable[[], Mapping[str, Sequence[str]]] = dict
+    """Models that enabled channels list and nobody has priced, with the names of these channels."""

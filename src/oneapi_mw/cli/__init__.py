@@ -27,6 +27,7 @@ COMMANDS = {
     "user": ("oneapi_mw.cli.user", "Create and change users and their quota."),
     "token": ("oneapi_mw.cli.token", "Create and change the API keys of users."),
     "channel": ("oneapi_mw.cli.channel", "Create and change accounts at providers."),
+    "prices": ("oneapi_mw.cli.prices", "Show, import and build the prices of models."),
 }
 """Module and summary of each command. A module is imported only when its command is called: most of them need
 the whole gateway, and `oneapi-mw --help` must not wait for that."""

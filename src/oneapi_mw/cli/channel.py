@@ -138,18 +138,18 @@ async def list_channels(args: argparse.Namespace, store: Store, settings: Settin
 
 
 async def set_status(args: argparse.Namespace, store: Store, settings: Settings) -> None:
-    channel = await _find(store, args.channel)
+    channel = await find_channel(store, args.channel)
     await store.channels.update(channel.uuid, {"status": int(args.status)})
     print(f"channel {channel.name!r} ({channel.id}) is {args.status.name.lower()}")
 
 
 async def delete_channel(args: argparse.Namespace, store: Store, settings: Settings) -> None:
-    channel = await _find(store, args.channel)
+    channel = await find_channel(store, args.channel)
     await store.channels.delete(channel.uuid)
     print(f"channel {channel.name!r} ({channel.id}) is deleted")
 
 
-async def _find(store: Store, reference: str) -> ChannelRecord:
+async def find_channel(store: Store, reference: str) -> ChannelRecord:
     """The one channel with this id, uuid or, failing that, name. Raises `CommandFailed`."""
     channels = await all_rows(store.channels.list)
     found = [channel for channel in channels if reference in (str(channel.id), channel.uuid)]

@@ -20,7 +20,11 @@ from oneapi_mw.exchange import EXCHANGE, Exchange
 from oneapi_mw.ledger.base import Denied, Held, Ledger, Reserve
 from oneapi_mw.ledger.hold import HOLD, Hold
 from oneapi_mw.ledger.limits import MAX_QUOTA
+from oneapi_mw.pricing.archive import CardArchive
 from oneapi_mw.pricing.charge import worst_case
+from oneapi_mw.pricing.price import CompiledPrice
+from oneapi_mw.pricing.services import prices_in_reach
+from oneapi_mw.pricing.tools import declared_calls
 from oneapi_mw.principal import PRINCIPAL, Principal
 from oneapi_mw.routing.parts import parts_of
 from oneapi_mw.routing.plan import PLAN, Plan
@@ -30,6 +34,8 @@ log = logging.getLogger("oneapi_mw.billing")
 
 UNKNOWN_OUTPUT_TOKENS = 4096
 """Output assumed for the hold when neither the client nor the price card names a limit, and at most then."""
+_NOT_TEXT = (b"audio", b"image", b"video", b"file", b"document", b"previous_response_id", b"conversation")
+"""One of these is in every request whose input is more than text, or is kept elsewhere."""
 
 
 class PrechargeMiddleware:
@@ -41,9 +47,14 @@ class PrechargeMiddleware:
 
     requires, provides = (EXCHANGE, PRINCIPAL, CALL, PLAN), (HOLD,)
 
-    def __init__(self, app: ASGIApp, *, ledger: Ledger) -> None:
+    def __init__(self, app: ASGIApp, *, ledger: Ledger, cards: CardArchive | None = None) -> None:
+        """
+        Args:
+            cards: keeps every card before anything is charged by it. Without, log rows keep the cards themselves.
+        """
         self.app = app
         self._ledger = ledger
+        self._cards = cards
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         call = CALL.find(scope)
@@ -51,7 +62,10 @@ class PrechargeMiddleware:
             await self.app(scope, receive, send)
             return
         principal, exchange = PRINCIPAL.get(scope), EXCHANGE.get(scope)
-        request = reserve_for(call, PLAN.get(scope), principal, exchange)
+        plan = PLAN.get(scope)
+        request = reserve_for(call, plan, principal, exchange)
+        if self._cards is not None:
+            await keep_cards(plan, self._cards)
         try:
             answer = await self._ledger.reserve(request)
         except asyncio.CancelledError:
@@ -77,9 +91,21 @@ class PrechargeMiddleware:
             log.warning("request_id=%s is voided as soon as the ledger is back: %s", key, exc)
 
 
+async def keep_cards(plan: Plan, cards: CardArchive) -> None:
+    """Keep the cards of a plan. A process waits for this once per card; when it fails, the log row keeps the card."""
+    for candidate in plan.candidates:
+        price = candidate.price
+        if price.card and not cards.has(price.card_id):
+            try:
+                await cards.keep(price.card_id, price.card)
+            except StoreUnavailable as exc:
+                log.warning("price card %s could not be kept, log rows keep it meanwhile: %s", price.card_id, exc)
+                return
+
+
 def reserve_for(call: Call, plan: Plan, principal: Principal, exchange: Exchange) -> Reserve:
     """What to reserve for `call`: enough for the dearest candidate of the plan."""
-    amount, fallback = hold_amounts(call, plan)
+    amount, fallback = hold_amounts(call, plan, instant_ms=int(exchange.started_at * 1000))
     first = plan.candidates[0]
     return Reserve(
         key=exchange.request_id,
@@ -106,31 +132,55 @@ def reserve_for(call: Call, plan: Plan, principal: Principal, exchange: Exchange
     )
 
 
-def hold_amounts(call: Call, plan: Plan) -> tuple[Quota, Quota]:
+def hold_amounts(call: Call, plan: Plan, *, instant_ms: int = 0) -> tuple[Quota, Quota]:
     """(worst case over all candidates, price of the prompt alone at the first one); the sum of both over the calls
-    that a request takes."""
+    that a request takes.
+
+    Args:
+        instant_ms: when the request began, Unix milliseconds.
+    """
     parts = parts_of(call, plan)
     if not parts:
-        return _amounts(call, plan)
-    amounts = [_amounts(part.call, plan) for part in parts]
+        return _amounts(call, plan, instant_ms)
+    amounts = [_amounts(part.call, plan, instant_ms) for part in parts]
     return min(sum(amount for amount, _ in amounts), MAX_QUOTA), min(sum(least for _, least in amounts), MAX_QUOTA)
 
 
-def _amounts(call: Call, plan: Plan) -> tuple[Quota, Quota]:
+def _amounts(call: Call, plan: Plan, instant_ms: int) -> tuple[Quota, Quota]:
     amount = 0
+    tools = declared_calls(call.body) if "tools" in call.body or "web_search_options" in call.body else ()
     for candidate in plan.candidates:
         price = candidate.price
         output = call.max_output
         if output is None:
             output = min(price.max_output or UNKNOWN_OUTPUT_TOKENS, UNKNOWN_OUTPUT_TOKENS) * call.candidates
-        amount = max(
-            amount,
-            worst_case(price, input_tokens=call.input_estimate, output_tokens=output, group_ratio=plan.group_ratio),
-        )
+        for likely in prices_in_reach(price, call.body, instant_ms):
+            most = worst_case(
+                likely,
+                input_tokens=call.input_estimate,
+                output_tokens=output,
+                group_ratio=plan.group_ratio,
+                tools=[(kind, calls) for kind, calls in tools if kind in likely.tools],
+                text_only=_reads_only_text(likely, call),
+            )
+            amount = max(amount, most)
+    first = plan.candidates[0].price.at(instant_ms)
     fallback = worst_case(
-        plan.candidates[0].price, input_tokens=call.input_estimate, output_tokens=0, group_ratio=plan.group_ratio
+        first,
+        input_tokens=call.input_estimate,
+        output_tokens=0,
+        group_ratio=plan.group_ratio,
+        text_only=_reads_only_text(first, call),
     )
     return min(amount, MAX_QUOTA), min(amount, fallback, MAX_QUOTA)
+
+
+def _reads_only_text(price: CompiledPrice, call: Call) -> bool:
+    """Whether the input is known to be text. Asked only where other input has a price of its own."""
+    if price.parts is None:
+        return True
+    raw = call.raw
+    return raw is not None and not any(word in raw for word in _NOT_TEXT)
 
 
 def refusal(denied: Denied, principal: Principal) -> GatewayError:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
+from typing import NamedTuple
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -17,8 +18,11 @@ from oneapi_mw.ledger.hold import HOLD, Hold
 from oneapi_mw.ledger.limits import MAX_QUOTA
 from oneapi_mw.ledger.outcome import calls_so_far, owed_calls
 from oneapi_mw.middleware.precharge import refusal
-from oneapi_mw.pricing.charge import charge
+from oneapi_mw.pricing.archive import CardArchive
+from oneapi_mw.pricing.charge import Bill, bill, charge
+from oneapi_mw.pricing.facts import CALLS, PRICE, call_facts, price_facts
 from oneapi_mw.pricing.price import RATIO_SCALE, SCALE, CompiledPrice
+from oneapi_mw.pricing.services import price_of_service, wished_service
 from oneapi_mw.principal import PRINCIPAL, Principal
 from oneapi_mw.routing.plan import PLAN, Plan
 from oneapi_mw.types import Quota
@@ -42,9 +46,14 @@ class SettlementMiddleware:
 
     requires, provides = (EXCHANGE, PRINCIPAL, CALL, PLAN, HOLD), ()
 
-    def __init__(self, app: ASGIApp, *, ledger: Ledger) -> None:
+    def __init__(self, app: ASGIApp, *, ledger: Ledger, cards: CardArchive | None = None) -> None:
+        """
+        Args:
+            cards: where the precharge stage keeps the cards that are charged by.
+        """
         self.app = app
         self._ledger = ledger
+        self._cards = cards
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         hold = HOLD.find(scope)
@@ -53,16 +62,17 @@ class SettlementMiddleware:
             return
 
         exchange = EXCHANGE.get(scope)
+        prices = _Prices(exchange, CALL.get(scope), PLAN.get(scope))
         covered = 0  # text bytes the hold was last found to cover
 
         async def send_after_settling(message: Message) -> None:
             nonlocal covered
             if not hold.closed:
                 if _is_last(message):
-                    await self._settle(scope, hold)
+                    await self._settle(scope, hold, prices)
                 elif exchange.produced.text_bytes > covered:
                     covered = exchange.produced.text_bytes
-                    await self._cover(scope, hold)
+                    await self._cover(scope, hold, prices)
             await send(message)
 
         try:
@@ -70,23 +80,27 @@ class SettlementMiddleware:
         finally:
             if not hold.closed:
                 try:
-                    await self._settle(scope, hold)
+                    await self._settle(scope, hold, prices)
                 except StoreUnavailable as exc:  # nobody waits for it, and what ended the request must stay visible
                     log.warning("request_id=%s is charged as soon as the ledger is back: %s", hold.key, exc)
 
-    async def _settle(self, scope: Scope, hold: Hold) -> None:
+    async def _settle(self, scope: Scope, hold: Hold, prices: _Prices) -> None:
         exchange, call, plan = EXCHANGE.get(scope), CALL.get(scope), PLAN.get(scope)
         owed = owed_calls(exchange, input_estimate=call.input_estimate)
         if not owed:
             return
-        usage = total_usage([usage for _, usage in owed])
-        final = _charge(owed, plan)
+        charges = prices.charges(owed)
+        final = sum(one.made.quota for one in charges)
         if final > MAX_QUOTA:
             log.error(
                 "request_id=%s would cost %d: its hold is charged instead, check usage and price", hold.key, final
             )
             final = hold.amount
-        facts = log_facts(exchange, call, plan, PRINCIPAL.get(scope), usage)
+            charges = [one._replace(made=one.made._replace(flags=(*one.made.flags, "hold_charged"))) for one in charges]
+        facts = log_facts(exchange, call, plan, PRINCIPAL.get(scope), charges, archived=self._is_kept)
+        for one in charges:
+            if one.made.flags:
+                _warn(hold.key, one.made, one.price)
         hold.closed = True  # before waiting: the ledger carries it out even when this task is cancelled
         try:
             settled = await self._ledger.settle(hold.key, final, facts)
@@ -98,10 +112,15 @@ class SettlementMiddleware:
             ) from exc
         exchange.charged = settled.charged
 
-    async def _cover(self, scope: Scope, hold: Hold) -> None:
+    def _is_kept(self, price: CompiledPrice) -> bool:
+        """Whether the price's card can be found by its id."""
+        return self._cards is not None and self._cards.has(price.card_id)
+
+    async def _cover(self, scope: Scope, hold: Hold, prices: _Prices) -> None:
         """See that the hold covers what a stream has cost so far. Raises what a denied hold is answered with."""
-        exchange, call, plan = EXCHANGE.get(scope), CALL.get(scope), PLAN.get(scope)
-        cost = min(_charge(calls_so_far(exchange, input_estimate=call.input_estimate), plan), MAX_QUOTA)
+        exchange, call = EXCHANGE.get(scope), CALL.get(scope)
+        calls = calls_so_far(exchange, input_estimate=call.input_estimate)
+        cost = min(sum(prices.charge(attempt, usage) for attempt, usage in calls), MAX_QUOTA)
         if cost * 5 <= hold.amount * 4:
             return
         try:
@@ -125,12 +144,6 @@ class SettlementMiddleware:
         return None
 
 
-def _charge(calls: Sequence[tuple[Attempt, Usage]], plan: Plan) -> Quota:
-    """Quota owed for upstream calls, each at the price of the channel that served it."""
-    ratio = plan.group_ratio
-    return sum(charge(usage, plan.candidates[call.candidate].price, group_ratio=ratio) for call, usage in calls)
-
-
 def _is_last(message: Message) -> bool:
     kind = message["type"]
     if kind == EVENTS or kind == "http.response.body":
@@ -138,9 +151,72 @@ def _is_last(message: Message) -> bool:
     return bool(kind == ANSWER)
 
 
-def log_facts(exchange: Exchange, call: Call, plan: Plan, principal: Principal, usage: Usage) -> LogFacts:
-    """The consume-log row of a request."""
-    attempt = exchange.attempts[-1]
+class Charged(NamedTuple):
+    """One upstream call, and what it costs."""
+
+    attempt: Attempt
+    usage: Usage
+    price: CompiledPrice
+    made: Bill
+
+
+class _Prices:
+    """The prices one request may be charged at. Each is looked up once: a stream asks for it with every event."""
+
+    __slots__ = ("_call", "_instant_ms", "_known", "_plan")
+
+    def __init__(self, exchange: Exchange, call: Call, plan: Plan) -> None:
+        self._call, self._plan = call, plan
+        self._instant_ms = int(exchange.started_at * 1000)
+        self._known: dict[tuple[int, str], CompiledPrice] = {}
+
+    def charges(self, owed: Sequence[tuple[Attempt, Usage]]) -> list[Charged]:
+        """What upstream calls cost, each at the price of the channel that served it."""
+        charges = []
+        for attempt, usage in owed:
+            price = self.of(attempt.candidate, usage)
+            charges.append(Charged(attempt, usage, price, bill(usage, price, group_ratio=self._plan.group_ratio)))
+        return charges
+
+    def charge(self, attempt: Attempt, usage: Usage) -> Quota:
+        return charge(usage, self.of(attempt.candidate, usage), group_ratio=self._plan.group_ratio)
+
+    def of(self, candidate: int, usage: Usage) -> CompiledPrice:
+        """The price of a candidate, for the instant the request began and the service it got."""
+        key = (candidate, usage.variant)
+        price = self._known.get(key)
+        if price is None:
+            whole = self._plan.candidates[candidate].price
+            price = self._known[key] = price_of_service(
+                whole, told=usage.variant, wished=wished_service(self._call.body), instant_ms=self._instant_ms
+            )
+        return price
+
+
+def _warn(key: str, made: Bill, price: CompiledPrice) -> None:
+    """Tell the operator what was served without a price: it must not be free for ever and nobody know."""
+    unpriced = [flag for flag in made.flags if flag.startswith(("unpriced", "unlisted"))]
+    if unpriced and price.layer != "free":
+        log.warning("request_id=%s used what its price card lacks: %s", key, ", ".join(unpriced))
+
+
+def log_facts(
+    exchange: Exchange,
+    call: Call,
+    plan: Plan,
+    principal: Principal,
+    charges: Sequence[Charged],
+    *,
+    archived: Callable[[CompiledPrice], bool],
+) -> LogFacts:
+    """The consume-log row of a request.
+
+    Args:
+        charges: its upstream calls, mostly one; the last names the channel.
+        archived: whether a price's card can be found by its id.
+    """
+    attempt, last, price, _ = charges[-1]
+    usage = total_usage([one.usage for one in charges])
     channel = plan.candidates[attempt.candidate].channel
     metadata: dict[str, object] = {
         "user_api_format": call.format,
@@ -154,10 +230,16 @@ def log_facts(exchange: Exchange, call: Call, plan: Plan, principal: Principal, 
         }
     if usage.source != "upstream":
         metadata["usage_source"] = usage.source
-    if exchange.parts:
-        metadata["upstream_calls"] = len(exchange.parts)
     if exchange.outcome not in ("complete", "pending"):
         metadata["outcome"] = exchange.outcome
+    prices = [
+        price_facts(one.made, one.price, one.usage, group_ratio=plan.group_ratio, archived=archived(one.price))
+        for one in charges
+    ]
+    if len(charges) == 1:
+        metadata[PRICE] = prices[0]
+    else:
+        metadata[CALLS] = [call_facts(one.usage, facts) for one, facts in zip(charges, prices, strict=True)]
     return LogFacts(
         user_uuid=principal.user_uuid,
         username=principal.username,
@@ -171,7 +253,9 @@ def log_facts(exchange: Exchange, call: Call, plan: Plan, principal: Principal, 
         prompt_tokens=usage.input_tokens,
         completion_tokens=usage.output_tokens,
         cached_prompt_tokens=usage.cache_read,
-        content=describe_price(plan.candidates[attempt.candidate].price, usage, group_ratio=plan.group_ratio),
+        content=describe_price(
+            price.for_size(last.input_tokens, last.output_tokens), usage, group_ratio=plan.group_ratio
+        ),
         elapsed_time=exchange.elapsed_ms,
         is_stream=call.stream,
         metadata=metadata,
@@ -181,15 +265,15 @@ def log_facts(exchange: Exchange, call: Call, plan: Plan, principal: Principal, 
 def describe_price(price: CompiledPrice, usage: Usage, *, group_ratio: int) -> str:
     """The log row's text, in the words that One API's log views know."""
     return (
-        f"{_rates(price, group_ratio)}, cached_prompt {usage.cache_read}, "
+        f"{_rates(price.input, price.output, group_ratio)}, cached_prompt {usage.cache_read}, "
         f"cache_write_5m {usage.cache_write_5m}, cache_write_1h {usage.cache_write_1h}"
     )
 
 
 @lru_cache(maxsize=1024)
-def _rates(price: CompiledPrice, group_ratio: int) -> str:
-    completion = price.output / price.input if price.input else 0.0
+def _rates(input_price: int, output_price: int, group_ratio: int) -> str:
+    completion = output_price / input_price if input_price else 0.0
     return (
-        f"model rate {price.input / SCALE:.2f}, group rate {group_ratio / RATIO_SCALE:.2f}, "
+        f"model rate {input_price / SCALE:.2f}, group rate {group_ratio / RATIO_SCALE:.2f}, "
         f"completion rate {completion:.2f}"
     )

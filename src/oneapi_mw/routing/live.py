@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from oneapi_mw.canonical.call import Call
-from oneapi_mw.pricing.book import UnknownModelPolicy
+from oneapi_mw.pricing.live import LivePrices, PriceSource
 from oneapi_mw.principal import Principal
 from oneapi_mw.routing.channel import Channel
 from oneapi_mw.routing.plan import Plan
@@ -27,7 +27,8 @@ class LiveRouter:
     """Plans requests over the newest snapshot; compiles it once per version.
 
     Args:
-        group_ratios: millionths per group; groups that are missing bill at list price.
+        group_ratios: millionths per group; groups that are missing bill at list price. Without `prices` only.
+        prices: without it there are prices only for what a channel prices itself.
     """
 
     def __init__(
@@ -35,23 +36,23 @@ class LiveRouter:
         channels: ChannelSource,
         *,
         group_ratios: Mapping[str, int] | None = None,
-        policy: UnknownModelPolicy = "reject",
+        prices: PriceSource | None = None,
         options: ConversionOptions | None = None,
         rng: random.Random | None = None,
     ) -> None:
         self._channels = channels
-        self._group_ratios = dict(group_ratios or {})
-        self._policy: UnknownModelPolicy = policy
+        self._prices: PriceSource = LivePrices(group_ratios=group_ratios) if prices is None else prices
         self._options = options
         self._rng = rng or random.Random()  # noqa: S311 -- spreads load, protects nothing
-        self._compiled: tuple[int, RoutingTable] | None = None
+        self._compiled: tuple[tuple[int, int], RoutingTable] | None = None
 
     def table(self) -> RoutingTable:
         """The table for the newest snapshot."""
-        version = self._channels.version()
+        prices = self._prices
+        version = (self._channels.version(), prices.version)
         if self._compiled is None or self._compiled[0] != version:
             table = RoutingTable(
-                self._channels.snapshot(), group_ratios=self._group_ratios, policy=self._policy, options=self._options
+                self._channels.snapshot(), group_ratios=prices.group_ratios, prices=prices.book, options=self._options
             )
             self._compiled = (version, table)
         return self._compiled[1]

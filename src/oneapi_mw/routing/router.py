@@ -11,7 +11,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from oneapi_mw.errors import InvalidRequest, ModelPriceMissing, NoChannelAvailable
-from oneapi_mw.pricing.book import UnknownModelPolicy, resolve_price
+from oneapi_mw.operations.registry import OPERATIONS
+from oneapi_mw.pricing.book import PriceBook
 from oneapi_mw.pricing.price import RATIO_SCALE
 from oneapi_mw.providers.base import Provider
 from oneapi_mw.providers.catalogue import get_provider
@@ -49,15 +50,16 @@ class RoutingTable:
         channels: Iterable[Channel],
         *,
         group_ratios: Mapping[str, int],
-        policy: UnknownModelPolicy = "reject",
+        prices: PriceBook | None = None,
         options: ConversionOptions | None = None,
     ) -> None:
         self._options = options
         self._group_ratios = dict(group_ratios)
-        self._policy = policy
+        self._prices = prices if prices is not None else PriceBook()
         self._by_id: dict[str, Channel] = {}
         self._unpriced: set[tuple[str, str, str]] = set()
         """(operation, group, model) that some channel serves, but none with a price."""
+        self._without_price: dict[str, list[str]] = {}
         gathered: dict[tuple[str, str, str], dict[int, list[Candidate]]] = {}
         for channel in channels:
             self._by_id[channel.uuid] = self._by_id[str(channel.id)] = channel
@@ -76,10 +78,13 @@ class RoutingTable:
             if model.lower() in channel.hidden_models:
                 continue
             candidate = self._candidate(channel, model, provider)
+            if candidate is None:
+                self._without_price.setdefault(model, []).append(channel.name)
             for operation in provider.spec.operations:
+                charged = candidate is not None and candidate.price.covers(_unit(operation))
                 for group in dict.fromkeys(channel.groups):
                     key = (operation, group, model)
-                    if candidate is None:
+                    if candidate is None or not charged:
                         self._unpriced.add(key)
                     else:
                         gathered.setdefault(key, {}).setdefault(channel.priority, []).append(candidate)
@@ -87,8 +92,11 @@ class RoutingTable:
     def _candidate(self, channel: Channel, model: str, provider: Provider) -> Candidate | None:
         actual = channel.model_mapping.get(model, model)
         try:
-            price = resolve_price(
-                actual, model_configs=channel.model_configs, channel_config=channel.config, policy=self._policy
+            price = self._prices.price(
+                actual,
+                provider=provider.spec.name,
+                model_configs=channel.model_configs,
+                channel_config=channel.config,
             )
         except ValueError:  # a malformed card is refused when it is saved; one that slipped in prices nothing
             price = None
@@ -127,9 +135,13 @@ class RoutingTable:
         if channel.models and model not in channel.models and model not in channel.model_mapping:
             raise InvalidRequest(f"Channel {channel.name!r} does not serve model {model!r}", param="model")
         candidate = self._candidate(channel, model, provider)
-        if candidate is None:
+        if candidate is None or not candidate.price.covers(_unit(operation)):
             raise ModelPriceMissing(f"Model {model!r} has no price on channel {channel.name!r}", param="model")
         return Plan((candidate,), group, self._group_ratios.get(group, RATIO_SCALE))
+
+    def without_price(self) -> Mapping[str, Sequence[str]]:
+        """Models that enabled channels list and nobody has priced, with the names of these channels."""
+        return self._without_price
 
     def models(self, group: str) -> Sequence[tuple[str, int]]:
         """(model, channel type) pairs that `group` may ask for, sorted by name, each model once."""
@@ -142,3 +154,9 @@ class RoutingTable:
 
 def _tier(candidates: list[Candidate]) -> _Tier:
     return _Tier(tuple(candidates), tuple(max(0, c.channel.weight) for c in candidates))
+
+
+def _unit(operation: str) -> str:
+    """What an operation is metered in; an operation nobody knows, in tokens."""
+    known = OPERATIONS.get(operation)
+    return known.metered if known is not None else "tokens"

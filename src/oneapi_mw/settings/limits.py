@@ -46,8 +46,11 @@ class RateLimitSettings(Section):
 class BillingSettings(Section):
     """What is set aside and when it is charged."""
 
-    unknown_model_policy: Literal["reject", "reference"] = "reject"
-    """A model without a price: refused, or billed like One API does, at 2.5 US dollars a million tokens."""
+    unknown_model_policy: Literal["reject", "default_price", "reference"] = "reject"
+    """A model without a price: refused, billed by the card `default` of the option PriceOverrides, or billed like One
+    API does, at 2.5 US dollars a million tokens."""
+    tools_use_group_ratio: bool = False
+    """Multiply what calls of hosted tools cost by the ratio of the user's group, too."""
     preconsume_token_for_background_request: NonNegative = 15_000
     """Output tokens that are set aside for a Responses request with `background: true`."""
     billing_timeout: Seconds = 300

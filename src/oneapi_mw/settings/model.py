@@ -93,7 +93,7 @@ class Settings(
         """What an operator should know about these settings, one sentence each, to be logged at start."""
         return (*self._read_with_warnings, *self._doubts())
 
-    def price_policy(self) -> Literal["reject", "reference"]:
+    def price_policy(self) -> Literal["reject", "default_price", "reference"]:
         """What becomes of requests for a model without a price."""
         return self.unknown_model_policy
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
+from oneapi_mw.pricing.archive import CardArchive
 from oneapi_mw.principal import Principal
 from oneapi_mw.routing.channel import Channel
 from oneapi_mw.store.key_records import KeyClaim, KeyRecord
@@ -343,6 +344,7 @@ class Store(Protocol):
     transactions: TransactionRepository
     redemptions: RedemptionRepository
     options: OptionRepository
+    cards: CardArchive
     sessions: SessionRepository
     responses: ResponseStates
     idempotency: IdempotencyKeys

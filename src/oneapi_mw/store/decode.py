@@ -46,8 +46,15 @@ def decode_channel(record: ChannelRecord) -> Channel:
         hidden_models=frozenset(name.lower() for name in hidden),
         system_prompt=record.system_prompt or None,
         config=_json("config", record.config, dict),
-        model_configs=_json("model_configs", record.model_configs, dict),
+        model_configs={**_older_prices(record), **_json("model_configs", record.model_configs, dict)},
     )
+
+
+def _older_prices(record: ChannelRecord) -> dict[str, Any]:
+    """The two columns that One API kept prices in before `model_configs`, in its form."""
+    ratios = _json("model_ratio", record.model_ratio, dict)
+    completions = _json("completion_ratio", record.completion_ratio, dict)
+    return {model: {"ratio": ratio, "completion_ratio": completions.get(model, 1)} for model, ratio in ratios.items()}
 
 
 def _json(column: str, text: str | None, kind: type[K]) -> K:

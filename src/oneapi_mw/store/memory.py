@@ -23,6 +23,7 @@ from oneapi_mw.ids import uuid7, uuid_of
 from oneapi_mw.ledger.base import EXTERNAL
 from oneapi_mw.ledger.limits import check_amounts
 from oneapi_mw.ledger.memory import LogEntry, MemoryLedger
+from oneapi_mw.pricing.archive import CardArchive
 from oneapi_mw.principal import Principal, TokenStatus, UserStatus
 from oneapi_mw.routing.channel import Channel
 from oneapi_mw.store.base import (
@@ -96,6 +97,7 @@ class MemoryStore:
         self.transactions: TransactionRepository = MemoryTransactions(self.ledger)
         self.redemptions: RedemptionRepository = MemoryRedemptions(users, clock)
         self.options: OptionRepository = MemoryOptions()
+        self.cards: CardArchive = MemoryCards()
         self.sessions: SessionRepository = MemorySessions(clock)
         self.responses: ResponseStates = MemoryResponses(clock)
         self.idempotency: IdempotencyKeys = MemoryIdempotencyKeys(clock)
@@ -496,6 +498,22 @@ class MemoryCosts:
             updated_at=int(ended_at * 1000),
             guessable=hold.request.kind == EXTERNAL,
         )
+
+
+class MemoryCards:
+    """Implements `pricing.archive.CardArchive`."""
+
+    def __init__(self) -> None:
+        self._cards: dict[str, str] = {}
+
+    def has(self, card_id: str) -> bool:
+        return card_id in self._cards
+
+    async def keep(self, card_id: str, card: str) -> None:
+        self._cards.setdefault(card_id, card)
+
+    async def find(self, card_id: str) -> str | None:
+        return self._cards.get(card_id)
 
 
 class MemoryOptions:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from sqlalchemy import select
 
 from oneapi_mw.background import Background
+from oneapi_mw.pricing.archive import CardArchive
 from oneapi_mw.store import schema
 from oneapi_mw.store.base import (
     ChannelRepository,
@@ -25,6 +26,7 @@ from oneapi_mw.store.cache import CacheLimits, ChannelTable, PrincipalCache
 from oneapi_mw.store.dsn import DatabaseUrl
 from oneapi_mw.store.engine import Database, EngineOptions
 from oneapi_mw.store.keyring import SETTING, KeyRing, WrongKey
+from oneapi_mw.store.repositories.cards import SqlCards
 from oneapi_mw.store.repositories.channels import SqlChannelRows, SqlChannels
 from oneapi_mw.store.repositories.costs import SqlCosts
 from oneapi_mw.store.repositories.idempotency import SqlIdempotencyKeys
@@ -80,6 +82,7 @@ class SqlStore:
         self.transactions: TransactionRepository = SqlTransactions(database)
         self.redemptions: RedemptionRepository = SqlRedemptions(database, keyring)
         self.options: OptionRepository = SqlOptions(database)
+        self.cards: CardArchive = SqlCards(database)
         self.sessions: SessionRepository = SqlSessions(database, keyring)
         self._responses = SqlResponses(database, keyring)
         self.responses: ResponseStates = self._responses

@@ -351,6 +351,16 @@ class IdempotencyKey(Base, table=True):
     )
 
 
+class PriceCard(Base, table=True):
+    """A price card that something was charged by."""
+
+    __tablename__ = "price_cards"
+
+    id: str = Field(primary_key=True, max_length=64)
+    card: str = _text()  # JSON
+    first_used: int = _ms()
+
+
 class StoredResponse(Base, table=True):
     """An answer that a later request may continue."""
 

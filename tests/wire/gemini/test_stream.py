@@ -324,7 +324,10 @@ def test_usage_is_merged_field_by_field_and_told_with_the_ending() -> None:
         + sse({**candidate_of({"text": ""}, finishReason="STOP"), "usageMetadata": {"candidatesTokenCount": 2}})
     )
     found = events(run(data))
-    assert [event.usage for event in found if isinstance(event, UsageReported)] == [Usage(5), Usage(5, 2)]
+    assert [event.usage for event in found if isinstance(event, UsageReported)] == [
+        Usage(5, variant="flex"),
+        Usage(5, 2, variant="flex"),
+    ]
     assert isinstance(found[0], Started)
     assert found[0].tier == "flex"
 

@@ -48,7 +48,7 @@ def test_a_whole_answer() -> None:
     assert response.candidates == (
         Candidate((Text("Hello.", item_id="msg_1"), ToolCall("call_a", "f", "{}", item_id="fc_1")), "tool_calls"),
     )
-    assert response.usage == Usage(9, 12, 1, 2, reasoning=4)
+    assert response.usage == Usage(9, 12, 1, 2, reasoning=4, variant="flex")
 
 
 def test_an_answer_comes_back_as_it_was() -> None:
@@ -165,7 +165,7 @@ def test_members() -> None:
     assert FORMAT.operation_at("/v1/responses/resp_1") is None
     assert FORMAT.upstream_path("chat", model="m", stream=True) == "/v1/responses"
     assert FORMAT.answer_text_bytes(BODY) == len("Hello.f{}")
-    assert FORMAT.read_usage(BODY) == Usage(9, 12, 1, 2, reasoning=4)
+    assert FORMAT.read_usage(BODY) == Usage(9, 12, 1, 2, reasoning=4, variant="flex")
 
 
 # Usage: the worked rows, and lies.

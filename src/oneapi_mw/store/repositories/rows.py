@@ -13,7 +13,7 @@ from oneapi_mw.store.dsn import Dialect
 from oneapi_mw.store.records import Page
 from oneapi_mw.store.tables import Base, metadata
 
-USERS, TOKENS, CHANNELS, LOGS, OPTIONS, SESSIONS, HOLDS, ENTRIES, TRANSACTIONS, REDEMPTIONS = (
+USERS, TOKENS, CHANNELS, LOGS, OPTIONS, SESSIONS, HOLDS, ENTRIES, TRANSACTIONS, REDEMPTIONS, CARDS = (
     metadata.tables[name]
     for name in (
         "users",
@@ -26,6 +26,7 @@ USERS, TOKENS, CHANNELS, LOGS, OPTIONS, SESSIONS, HOLDS, ENTRIES, TRANSACTIONS, 
         "billing_entries",
         "token_transactions",
         "redemptions",
+        "price_cards",
     )
 )
 

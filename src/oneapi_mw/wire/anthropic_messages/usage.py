@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from oneapi_mw.types import JsonObject
-from oneapi_mw.usage import Usage
+from oneapi_mw.usage import Usage, service_variant
 from oneapi_mw.wire.extras import mapped, merged, unmapped
 
 MAX_TOKENS = 1_000_000_000
@@ -59,6 +59,7 @@ def decode_usage(report: Mapping[str, Any]) -> Usage | None:
         cache_write_1h=long,
         reasoning=None if reasoning is None else min(reasoning, output),
         hosted=tuple((kind, count) for kind, name in _HOSTED if (count := _count(hosted.get(name)))),
+        variant=service_variant(report.get("speed")) or service_variant(report.get("service_tier")),
     )
 
 

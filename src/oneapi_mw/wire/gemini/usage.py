@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from oneapi_mw.types import JsonObject
-from oneapi_mw.usage import Usage
+from oneapi_mw.usage import Usage, service_variant
 from oneapi_mw.wire.extras import mapped, merged, unmapped
 
 MAX_TOKENS = 1_000_000_000
@@ -67,6 +67,7 @@ def decode_usage(usage: Mapping[str, Any], hosted: tuple[tuple[str, int], ...] =
         output_image=min(made.get("IMAGE", 0), output),
         tool_prompt=min(tool_prompt, read),
         hosted=hosted,
+        variant=service_variant(decode_tier(usage)),
     )
 
 

@@ -6,6 +6,7 @@ Source: https://platform.openai.com/docs/api-reference/chat
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from types import MappingProxyType
 
 from oneapi_mw.canonical.call import BODY_ALONE, Call, Outside
@@ -15,7 +16,7 @@ from oneapi_mw.canonical.response import Response
 from oneapi_mw.errors import GatewayError, UpstreamError
 from oneapi_mw.jsontext import dumps
 from oneapi_mw.types import JsonObject
-from oneapi_mw.usage import Usage
+from oneapi_mw.usage import Usage, service_variant
 from oneapi_mw.wire.base import Encoded, Outgoing, StreamDecoder, StreamEncoder, WireFormat
 from oneapi_mw.wire.errors import openai_error, read_upstream_error
 from oneapi_mw.wire.framing.sse import encode_sse
@@ -65,7 +66,9 @@ class ChatCompletions(WireFormat):
 
     def read_usage(self, body: JsonObject) -> Usage | None:
         report = find_usage(body)
-        return None if report is None else decode_usage(report)
+        usage = None if report is None else decode_usage(report)
+        variant = service_variant(body.get("service_tier"))
+        return replace(usage, variant=variant) if usage is not None and variant else usage
 
     def answer_text_bytes(self, body: JsonObject) -> int:
         return answer_bytes(body)

@@ -50,7 +50,7 @@ from oneapi_mw.canonical.events import (
     UsageReported,
 )
 from oneapi_mw.jsontext import loads
-from oneapi_mw.usage import Usage
+from oneapi_mw.usage import Usage, service_variant
 from oneapi_mw.wire.extras import mapped
 from oneapi_mw.wire.ids import synthetic_id
 from oneapi_mw.wire.media import decode_url
@@ -142,6 +142,9 @@ class SignificantReader:
 
     def _report(self, report: Mapping[str, Any], events: list[Event]) -> None:
         usage = decode_usage(report)
+        variant = service_variant(self._identity.get("service_tier"))
+        if usage is not None and variant:
+            usage = replace(usage, variant=variant)
         if usage is None or usage == self._usage:
             return
         self._usage = usage

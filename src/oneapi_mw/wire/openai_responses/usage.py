@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from oneapi_mw.types import JsonObject
-from oneapi_mw.usage import Usage
+from oneapi_mw.usage import Usage, service_variant
 from oneapi_mw.wire.extras import mapped, merged, unmapped
 
 MAX_TOKENS = 1_000_000_000
@@ -46,6 +46,7 @@ def decode_usage(response: Mapping[str, Any]) -> Usage | None:
         cache_write_1h=long,
         reasoning=None if reasoning is None else min(reasoning, output),
         hosted=_hosted(response),
+        variant=service_variant(response.get("service_tier")),
     )
 
 

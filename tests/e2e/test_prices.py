@@ -1,0 +1,47 @@
+"""Prices of a served gateway: changed while it runs, and worked out again from what it wrote."""
+
+from __future__ import annotations
+
+import orjson
+
+from oneapi_mw.pricing.recompute import recompute
+from tests.support.serving import Site
+
+
+async def test_a_bill_is_worked_out_again_from_the_database(gateway: Site) -> None:
+    await gateway.chat()
+    row = (await gateway.get("/api/log/", p=0))[0]
+    metadata = row["metadata"]
+    facts = (orjson.loads(metadata) if isinstance(metadata, str) else metadata)["price"]
+    assert (facts["layer"], "card" in facts) == ("provider", False)
+    card = await gateway.gateway.store.cards.find(facts["card_id"])
+    assert card is not None
+    assert recompute(row, facts, orjson.loads(card)) == row["quota"] == 3
+
+
+async def test_a_price_and_a_group_ratio_are_in_force_at_once(gateway: Site) -> None:
+    overrides = {"models": {"gpt-4o-mini": {"input_usd_per_mtok": 2000, "output_usd_per_mtok": 0}}}
+    assert (await gateway.http.put(gateway.base + "/api/pricing/overrides", json={"overrides": overrides})).json()[
+        "success"
+    ]
+    await gateway.chat()
+    assert (await gateway.get("/api/log/", p=0))[0]["quota"] == 11_000
+    assert (await gateway.http.put(gateway.base + "/api/pricing/groups", json={"ratios": {"default": 0.5}})).json()[
+        "success"
+    ]
+    await gateway.chat()
+    assert (await gateway.get("/api/log/", p=0))[0]["quota"] == 5_500
+
+
+async def test_a_model_without_a_price_is_refused_and_listed(gateway: Site) -> None:
+    channel = await gateway.get("/api/channel/", p=0)
+    await gateway.http.put(
+        gateway.base + "/api/channel/", json={"uuid": channel[0]["uuid"], "models": "gpt-4o-mini,mine"}
+    )
+    refused = await gateway.chat(model="mine")
+    assert (refused.status_code, refused.json()["error"]["code"]) == (400, "model_price_missing")
+    assert await gateway.get("/api/pricing/missing") == [{"model": "mine", "channels": ["relay-mock-channel"]}]
+    configs = {"model_configs": {"mine": {"ratio": 1}}}
+    await gateway.http.put(f"{gateway.base}/api/channel/pricing/{channel[0]['uuid']}", json=configs)
+    assert (await gateway.chat(model="mine")).status_code == 200
+    assert await gateway.get("/api/pricing/missing") == []
