@@ -78,6 +78,14 @@ def bench(session: nox.Session) -> None:
 
 
 @nox.session
+def bench_ledger(session: nox.Session) -> None:
+    """Pairs of hold and settlement a second, on every database. Arguments go to the benchmark."""
+    install_group(session, "test")
+    for backend in ("sqlite", "postgres", "mysql"):
+        session.run("python", "-m", "benchmarks.ledger", "--backend", backend, *session.posargs)
+
+
+@nox.session
 def bench_conversions(session: nox.Session) -> None:
     """Cost per chunk of every conversion, with LiteLLM's in the same run. Arguments go to the benchmark."""
     install_group(session, "bench")

@@ -1,10 +1,13 @@
-"""How many requests a second a ledger keeps the books for: hold, settlement, log row, cost row, outbox.
+"""How many requests a second a ledger keeps the books for: hold, settlement, log row, outbox.
 
-    python -m benchmarks.ledger --backend sqlite --callers 32 --users 64 --seconds 5
+    python -m benchmarks.ledger                                      # SQLite: 1, 32 and 128 callers, one user and 64
+    python -m benchmarks.ledger --backend postgres --callers 32 --users 1 --seconds 5
 
-Makes a throw-away database: a file in the temporary folder, or one named `oneapi_mw_bench` on a server on loopback.
-Prints pairs (hold and settlement) per second, latency of a pair, CPU of this process per pair, and operations per
-batch; exits with 1 when the books do not balance afterwards.
+Makes a throw-away database: a file in the temporary folder, or one on a server that is found or started as the tests
+do (`tests.support.servers`, with the packages the tests need).
+Prints pairs (hold and settlement) per second, latency of a pair, CPU of this process per pair, operations per batch
+and round trips to the server per batch; exits with 1 when the books do not balance afterwards. PostgreSQL and MySQL do
+their work in processes of their own, whose CPU is not counted.
 """
 
 from __future__ import annotations
@@ -22,20 +25,21 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import URL, insert, text
+from sqlalchemy import insert
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from oneapi_mw.ids import request_id
+from oneapi_mw.ledger import mysql
 from oneapi_mw.ledger.base import Held, Ledger, LogFacts, Reserve
+from oneapi_mw.ledger.mysql import MysqlBackend
 from oneapi_mw.ledger.operation import Backend, Batch
+from oneapi_mw.ledger.postgres import PostgresBackend
 from oneapi_mw.ledger.sql import sql_ledger
+from oneapi_mw.store.dsn import DatabaseUrl, Dialect
 from oneapi_mw.store.tables import metadata
 
 QUOTA = 10**15
-SERVERS = {
-    "postgres": URL.create("postgresql+asyncpg", "postgres", None, "127.0.0.1", 5432, "postgres"),
-    "mysql": URL.create("mysql+asyncmy", "root", None, "127.0.0.1", 3306, "mysql"),
-}
+SERVERS: dict[str, Dialect] = {"postgres": "postgresql", "mysql": "mysql"}
 NOTED = {
     "user_uuid": "01a20e24-6be5-7ccf-b221-0e4de92b9dae",
     "username": "alice",
@@ -69,6 +73,7 @@ class Result:
     seconds: float = 0.0
     cpu: float = 0.0
     batches: int = 0
+    round_trips: int = 0
 
     def __str__(self) -> str:
         pairs = len(self.latencies)
@@ -76,7 +81,7 @@ class Result:
         return (
             f"{pairs / self.seconds:9,.0f} pairs/s   p50 {ordered[pairs // 2] * 1e3:6.2f} ms   "
             f"p99 {ordered[int(pairs * 0.99)] * 1e3:6.2f} ms   {self.cpu / pairs * 1e6:6.1f} us CPU/pair   "
-            f"{self.batches:,} batches of {2 * pairs / self.batches:.1f}"
+            f"batches of {2 * pairs / self.batches:5.1f}   {self.round_trips / self.batches:.2f} round trips/batch"
         )
 
 
@@ -93,13 +98,45 @@ class Counted:
         await self._run(lane, batch)
 
 
-async def measure(url: URL, *, callers: int, users: int, seconds: float) -> tuple[Result, int]:
+class CountedConnection:
+    """A connection of asyncpg that counts what is sent to the server: one message each, as long as results fit."""
+
+    def __init__(self, connection: Any, result: Result) -> None:
+        self._connection, self._result = connection, result
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self._connection, name)
+        if name in ("fetch", "execute", "executemany"):
+            self._result.round_trips += 1
+        elif name == "transaction":  # its beginning and its end
+            self._result.round_trips += 2
+        return found
+
+
+def count_round_trips(backend: Backend, result: Result) -> None:
+    """SQLite is in this process and has none."""
+    if isinstance(backend, PostgresBackend):
+        connections = backend._connections
+        connections[:] = [CountedConnection(connection, result) for connection in connections]
+    elif isinstance(backend, MysqlBackend):
+        read = mysql._Transaction._read
+
+        async def counted(transaction: mysql._Transaction, *statements: str) -> Any:
+            result.round_trips += 1
+            return await read(transaction, *statements)
+
+        mysql._Transaction._read = counted  # type: ignore[method-assign, assignment]
+
+
+async def measure(url: DatabaseUrl, *, callers: int, users: int, seconds: float) -> tuple[Result, int]:
     """Returns the result and how many findings the audit had."""
     await _fill(url, users)
     result = Result()
-    ledger = sql_ledger(url, worker="bench")
-    ledger._backend = Counted(ledger._backend, result)
+    ledger = sql_ledger(url.sqlalchemy, worker="bench", connect=url.connect_args())
+    backend = ledger._backend
+    ledger._backend = Counted(backend, result)
     await ledger.start()
+    count_round_trips(backend, result)
     try:
         began, cpu = time.perf_counter(), time.process_time()
         deadline = began + seconds
@@ -119,11 +156,12 @@ async def _caller(ledger: Ledger, users: int, deadline: float, latencies: list[f
         latencies.append(time.perf_counter() - began)
 
 
-async def _fill(url: URL, users: int) -> None:
-    """Tables, and as many users with a token each."""
-    engine = create_async_engine(url)
+async def _fill(url: DatabaseUrl, users: int) -> None:
+    """As many users with a token each."""
+    engine = create_async_engine(url.sqlalchemy, connect_args=dict(url.connect_args()))
     async with engine.begin() as connection:
-        await connection.run_sync(metadata.create_all)
+        if url.dialect == "sqlite":  # the others come with tables
+            await connection.run_sync(metadata.create_all)
         numbers = count(1)
         for account in range(1, users + 1):
             for table, values in _rows(account):
@@ -151,42 +189,40 @@ def _rows(account: int) -> list[tuple[str, dict[str, Any]]]:
 
 
 @asynccontextmanager
-async def _database(backend: str) -> AsyncIterator[URL]:
+async def _database(backend: str) -> AsyncIterator[DatabaseUrl]:
     if backend == "sqlite":
         with tempfile.TemporaryDirectory() as folder:
-            yield URL.create("sqlite+aiosqlite", database=str(Path(folder) / "ledger.db"))
+            yield DatabaseUrl("sqlite", path=f"{folder}/ledger.db")
         return
-    server, name = SERVERS[backend], "oneapi_mw_bench"
-    await _execute(server, f"DROP DATABASE IF EXISTS {name}", f"CREATE DATABASE {name}")
+    from tests.support.servers import drop_database, migrated_database
+
+    with tempfile.TemporaryDirectory() as folder:
+        url = await migrated_database(SERVERS[backend], Path(folder))
     try:
-        yield server.set(database=name)
+        yield url
     finally:
-        await _execute(server, f"DROP DATABASE {name}")
-
-
-async def _execute(url: URL, *statements: str) -> None:
-    engine = create_async_engine(url, isolation_level="AUTOCOMMIT")
-    async with engine.connect() as connection:
-        for statement in statements:
-            await connection.execute(text(statement))
-    await engine.dispose()
+        await drop_database(url)
 
 
 async def run(options: argparse.Namespace) -> int:
-    async with _database(options.backend) as url:
-        result, findings = await measure(url, callers=options.callers, users=options.users, seconds=options.seconds)
-    print(f"{options.backend}, {options.callers} callers, {options.users} users: {result}")
-    if findings:
-        print(f"the books do not balance: {findings} findings", file=sys.stderr)
-    return 1 if findings else 0
+    unbalanced = 0
+    for users in options.users or (64, 1):
+        for callers in options.callers or (1, 32, 128):
+            async with _database(options.backend) as url:
+                result, findings = await measure(url, callers=callers, users=users, seconds=options.seconds)
+            print(f"{options.backend}, {callers:3} callers, {users:2} users: {result}", flush=True)
+            unbalanced += findings
+    if unbalanced:
+        print(f"the books do not balance: {unbalanced} findings", file=sys.stderr)
+    return 1 if unbalanced else 0
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--backend", choices=["sqlite", *SERVERS], default="sqlite")
-    parser.add_argument("--callers", type=int, default=32, help="how many ask at once (default %(default)s)")
-    parser.add_argument("--users", type=int, default=64, help="accounts they share (default %(default)s)")
-    parser.add_argument("--seconds", type=float, default=5.0)
+    parser.add_argument("--callers", type=int, action="append", help="how many ask at once (default 1, 32 and 128)")
+    parser.add_argument("--users", type=int, action="append", help="accounts they share (default 64 and 1)")
+    parser.add_argument("--seconds", type=float, default=5.0, help="of each (default %(default)s)")
     options = parser.parse_args()
     try:
         import uvloop
