@@ -37,6 +37,10 @@ def test_show(shell: Shell, model: str, rows: dict[str, str]) -> None:
     assert next(iter(rows)) in text
 
 
+def test_show_how_audio_is_measured(shell: Shell) -> None:
+    assert "audio is billed in steps of, seconds: 1" in shell.ok("prices", "show", "whisper-1")
+
+
 def test_show_what_another_provider_asks(shell: Shell) -> None:
     shown = shell.json("prices", "show", "Anthropic.Claude-Sonnet-4-5-20250929-v1:0", "--provider", "aws")
     assert (shown["layer"], shown["model"].split("/")[0]) == ("provider", "aws")

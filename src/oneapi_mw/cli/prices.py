@@ -115,6 +115,11 @@ def show_model(args: argparse.Namespace) -> int:
 
 
 def _about(found: Found) -> dict[str, Any]:
+    audio = found.card.get("audio", {})
+    lengths = {
+        "audio is billed in steps of, seconds": audio.get("round_up_seconds"),
+        "audio is billed for at least, seconds": audio.get("minimum_seconds"),
+    }
     return {
         "model": f"{found.provider}/{found.model}",
         "layer": found.layer,
@@ -123,6 +128,7 @@ def _about(found: Found) -> dict[str, Any]:
         "date": found.card.get("date", ""),
         "card": card_id(found.card),
         "longest answer, tokens": found.card.get("max_output_tokens", "not known"),
+        **{name: seconds for name, seconds in lengths.items() if seconds},
     }
 
 
