@@ -52,7 +52,7 @@ async def row(world: World, uuid: str) -> TokenRecord:
 async def test_a_new_key_and_what_it_is_without_wishes(world: World) -> None:
     made = await make(world)
 
-    assert made.keys() == KEYS
+    assert made.keys() == {*KEYS, "remain_quota_read"}
     expected = {
         "user_uuid": world["alice"].user.uuid,
         "status": 1,

@@ -68,7 +68,8 @@ def _view(call: Call, token: TokenRecord) -> dict[str, Any]:
 def _one(call: Call, token: TokenRecord | None) -> Response:
     if token is None:
         raise Missing
-    return ok(_view(call, token))
+    # a form that sends back what it was filled in with says by this what it has seen
+    return ok({**_view(call, token), "remain_quota_read": token.remain_quota})
 
 
 async def _many(call: Call, *, user_id: int | None, word: str = "") -> Response:

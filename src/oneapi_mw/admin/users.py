@@ -150,7 +150,8 @@ async def list_users(call: Call) -> Response:
 async def show_user(call: Call) -> Response:
     user = await _find(call, path_reference(call))
     _check_reach(call.user, user, "No permission to get information of users at the same level or higher")
-    return ok(user_view(user))
+    # a form that sends back what it was filled in with says by this what it has seen
+    return ok({**user_view(user), "quota_read": user.quota})
 
 
 class NewUser(Body):
