@@ -19,8 +19,9 @@ from oneapi_mw.canonical.blocks import (
 from oneapi_mw.canonical.events import Event
 from oneapi_mw.canonical.fold import fold
 from oneapi_mw.canonical.response import Candidate, Response
-from oneapi_mw.errors import UpstreamError, UpstreamInvalidResponse
+from oneapi_mw.errors import UpstreamInvalidResponse
 from oneapi_mw.types import JsonObject
+from oneapi_mw.wire.errors import failed_midway
 from oneapi_mw.wire.extras import mapped, merged, unmapped
 from oneapi_mw.wire.media import encode_url
 from oneapi_mw.wire.openai_chat.content import NAME, encode_call, encode_citation, encode_details, extras_of
@@ -68,7 +69,7 @@ def decode_response(body: JsonObject) -> Response:
         raise UpstreamInvalidResponse("The upstream's answer has no choices")
     response = fold([*events, *reader.end()])
     if any(candidate.finish == "error" for candidate in response.candidates):
-        raise UpstreamError("The upstream failed in the middle of its answer")
+        raise failed_midway()
     messages = {choice["index"]: choice.get("message") for choice in choices} if isinstance(choices, list) else {}
     return replace(
         response,

@@ -14,7 +14,7 @@ from oneapi_mw.canonical.events import Event
 from oneapi_mw.canonical.frames import Frame
 from oneapi_mw.errors import UpstreamError
 from oneapi_mw.jsontext import dumps, loads
-from oneapi_mw.wire.errors import error_in, truncated
+from oneapi_mw.wire.errors import error_in, failed_midway, truncated
 from oneapi_mw.wire.framing.sse import MAX_EVENT_BYTES, EventTooLargeError, SseEvent, encode_sse, parse_event
 from oneapi_mw.wire.openai_chat.content import NAME
 from oneapi_mw.wire.openai_chat.finish import decode_finish
@@ -340,5 +340,5 @@ def _failure(chunk: Mapping[str, Any]) -> UpstreamError | None:
     for choice in choices if isinstance(choices, list) else ():
         finished = decode_finish(choice, 0) if isinstance(choice, dict) else None
         if finished is not None and finished.reason == "error":
-            return UpstreamError("The upstream failed in the middle of its answer")
+            return failed_midway()
     return None

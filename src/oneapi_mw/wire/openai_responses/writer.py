@@ -58,11 +58,12 @@ from oneapi_mw.canonical.events import (
     UsageReported,
 )
 from oneapi_mw.canonical.sequence import Sequencer
-from oneapi_mw.errors import GatewayError, UpstreamError
+from oneapi_mw.errors import GatewayError
 from oneapi_mw.tokens.estimate import estimate_tokens
 from oneapi_mw.types import JsonObject
 from oneapi_mw.usage import Usage
 from oneapi_mw.wire.arguments import parsed
+from oneapi_mw.wire.errors import failed_midway
 from oneapi_mw.wire.extras import merged
 from oneapi_mw.wire.media import encode_url
 from oneapi_mw.wire.openai_responses.content import (
@@ -568,7 +569,7 @@ class ResponseWriter:
             yield from self._close()
         reason = encode_finish(finished.reason, refused=self._refused, detail=finished.detail)
         if finished.reason in ("error", "cancelled"):
-            yield from self.fail(UpstreamError("The upstream failed in the middle of its answer"))
+            yield from self.fail(failed_midway())
             return
         usage = self._usage or UsageReported(self._estimate())
         kind = "completed" if reason is None else "incomplete"
