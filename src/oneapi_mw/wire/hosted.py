@@ -18,6 +18,7 @@ from oneapi_mw.canonical.blocks import CacheMark, HostedCall, HostedResult, Sear
 from oneapi_mw.canonical.request import FunctionTool, HostedTool
 from oneapi_mw.errors import InvalidRequest
 from oneapi_mw.types import JsonObject
+from oneapi_mw.wire.losses import EMULATED
 from oneapi_mw.wire.target import ConversionOptions
 
 CHAT, RESPONSES, MESSAGES, GEMINI = "openai_chat", "openai_responses", "anthropic_messages", "gemini"
@@ -116,7 +117,7 @@ def declare(tool: HostedTool, format: str, where: str, options: ConversionOption
         raw, used = written(known)
         return Declared(raw, dropped=tuple(f"{where}.{name}" for name in known if name not in used))
     if options.emulate_client_tools and (function := _as_function(tool)) is not None:
-        return Declared(function=function, dropped=(f"{where}=emulated",))
+        return Declared(function=function, dropped=(where + EMULATED,))
     if options.drop_hosted_tools:
         return Declared(dropped=(where,))
     raise InvalidRequest(

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from oneapi_mw.canonical.blocks import Block, Text, ToolCall, ToolResult
 from oneapi_mw.canonical.request import Turn
 from oneapi_mw.wire.ids import unique_id
+from oneapi_mw.wire.losses import Losses
 
 NO_RESULT = "No result was provided."
 
@@ -37,7 +38,7 @@ def pair_results(turns: Sequence[Turn], *, join_calls: bool = True, keep_orphans
         keep_orphans: leave results without a call where they are (their call is in the vendor's memory).
     """
     repaired: list[Turn] = []
-    reported: dict[str, None] = {}
+    losses = Losses()
     used: set[str] = set()
     start = 0
     while start < len(turns):
@@ -47,10 +48,10 @@ def pair_results(turns: Sequence[Turn], *, join_calls: bool = True, keep_orphans
         end = middle
         while end < len(turns) and turns[end].role != "assistant":
             end += 1
-        step = _Step(list(turns[start:middle]), list(turns[middle:end]), start, middle, reported)
+        step = _Step(list(turns[start:middle]), list(turns[middle:end]), start, middle, losses)
         repaired += step.repaired(used, join_calls=join_calls, keep_orphans=keep_orphans)
         start = end
-    return Repaired(tuple(repaired), tuple(reported))
+    return Repaired(tuple(repaired), losses.found())
 
 
 @dataclass(slots=True)
@@ -61,7 +62,7 @@ class _Step:
     replied: list[Turn]
     said_at: int
     replied_at: int
-    reported: dict[str, None]
+    losses: Losses
     _ids: dict[str, list[str]] = field(default_factory=dict)
     """The step's calls: ids the client gave, to ids that are unique in the request."""
 
@@ -107,12 +108,12 @@ class _Step:
                     # calls that share an id are answered in turn
                     call_id = next((unique for unique in ids if unique not in results), ids[-1])
                     if call_id in results:
-                        self.reported[f"{where}.duplicate_result"] = None
+                        self.losses.drop(f"{where}.duplicate_result")
                     results[call_id] = block if block.call_id == call_id else replace(block, call_id=call_id)
                 elif keep_orphans:
                     blocks.append(block)
                 else:
-                    self.reported[f"{where}.orphan_result=emulated"] = None
+                    self.losses.emulate(f"{where}.orphan_result")
                     blocks += orphan_text(block)
             if blocks:
                 rest.append(replace(turn, blocks=tuple(blocks)))
@@ -124,7 +125,7 @@ class _Step:
         answers = [result for call_id, result in results.items() if call_id in wanted]
         for call_id in calls:
             if call_id not in results:
-                self.reported[f"turns[{place}].missing_result=emulated"] = None
+                self.losses.emulate(f"turns[{place}].missing_result")
                 answers.append(ToolResult(call_id, (Text(NO_RESULT),), is_error=True))
         return tuple(answers)
 

@@ -38,6 +38,7 @@ from oneapi_mw.wire.anthropic_messages.response import encode_reasoning, hosted_
 from oneapi_mw.wire.arguments import history_object, wrapped_text
 from oneapi_mw.wire.extras import merged
 from oneapi_mw.wire.ids import BEDROCK_LIMIT, anthropic_id
+from oneapi_mw.wire.losses import Losses
 from oneapi_mw.wire.media import sniff
 from oneapi_mw.wire.names import NameMap, qualified
 from oneapi_mw.wire.target import Target
@@ -246,18 +247,18 @@ def limit_marks(body: JsonObject, most: int = 4) -> tuple[str, ...]:
     front = [*body.get("tools", ()), *(system if isinstance(system, list) else ())]
     behind = [block for message in body["messages"] for block in _markable(message["content"])]
     first, rest = _with_marks(front), _with_marks(behind)
-    reported: dict[str, None] = {}
+    losses = Losses()
     for _ in range(len(first) + len(rest) + ("cache_control" in body) - most):
         del (rest or first).pop(0)["cache_control"]
-        reported["cache_marks"] = None
+        losses.drop("cache_marks")
     short = False
     for block in (*first, *rest):
         long = block["cache_control"].get("ttl") == "1h"
         if long and short:
             block["cache_control"] = {"type": "ephemeral", "ttl": "5m"}
-            reported["cache_marks=emulated"] = None
+            losses.emulate("cache_marks")
         short = short or not long
-    return tuple(reported)
+    return losses.found()
 
 
 def _with_marks(blocks: Iterable[JsonObject]) -> list[JsonObject]:

@@ -8,33 +8,12 @@ from oneapi_mw.canonical.request import Request
 from oneapi_mw.errors import InvalidRequest
 from oneapi_mw.wire.anthropic_messages.content import NAME
 from oneapi_mw.wire.client_fields import client_field
-
-EMULATED = "=emulated"
-
-
-class Losses:
-    """Canonical paths of what is lost, each once, in the order they were found."""
-
-    def __init__(self) -> None:
-        self._found: dict[str, None] = {}
-
-    def drop(self, *paths: str) -> None:
-        self._found.update(dict.fromkeys(paths))
-
-    def emulate(self, path: str) -> None:
-        self._found[path + EMULATED] = None
-
-    def found(self) -> tuple[str, ...]:
-        return tuple(self._found)
+from oneapi_mw.wire.losses import Losses, is_blocking, unsupported
 
 
 def refused(request: Request, path: str, what: str) -> InvalidRequest:
     """The error for `what`, which is at the canonical `path`: it names the client's own one."""
-    return InvalidRequest(
-        f"{what} cannot be sent to an Anthropic Messages model: leave it out, or ask another model",
-        param=client_field(request.format, path),
-        code="unsupported_parameter",
-    )
+    return unsupported(what, "an Anthropic Messages model", client_field(request.format, path))
 
 
 def refuse_settings(request: Request) -> None:
@@ -52,17 +31,10 @@ def refuse_settings(request: Request) -> None:
         ("modalities", "Audio output", "audio" in request.modalities or request.audio),
         ("modalities", "Image output", "image" in request.modalities or request.image),
         ("modalities", "Video output", "video" in request.modalities),
-        ("safety.moderation", "Blocking moderation", _blocks(moderation)),
+        ("safety.moderation", "Blocking moderation", is_blocking(moderation)),
     ):
         if value:
             raise refused(request, path, what)
-
-
-def _blocks(moderation: object) -> bool:
-    """Whether any policy of an OpenAI `moderation` blocks."""
-    if isinstance(moderation, dict):
-        return moderation.get("mode") == "block" or any(_blocks(value) for value in moderation.values())
-    return False
 
 
 def note_settings(request: Request, losses: Losses) -> None:

@@ -30,10 +30,11 @@ from oneapi_mw.errors import InvalidRequest
 from oneapi_mw.types import JsonObject
 from oneapi_mw.wire.anthropic_messages.blocks import BlockWriter, is_blank, plain
 from oneapi_mw.wire.anthropic_messages.content import CODE, ENVELOPE, NAME, decode_content, extras, extras_of
-from oneapi_mw.wire.anthropic_messages.losses import Losses, refused
+from oneapi_mw.wire.anthropic_messages.losses import refused
 from oneapi_mw.wire.extras import mapped, merged
 from oneapi_mw.wire.fields import Fields
 from oneapi_mw.wire.hosted import spoken
+from oneapi_mw.wire.losses import Losses
 from oneapi_mw.wire.repair import merge_turns, pair_results
 from oneapi_mw.wire.target import Target
 

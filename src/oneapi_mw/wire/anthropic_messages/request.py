@@ -33,7 +33,7 @@ from oneapi_mw.wire.anthropic_messages.betas import accepted, needed
 from oneapi_mw.wire.anthropic_messages.blocks import BlockWriter, cache_control, headers_of, limit_marks, plain
 from oneapi_mw.wire.anthropic_messages.call import client_betas
 from oneapi_mw.wire.anthropic_messages.content import CODE, NAME, VENDOR, cache_mark, extras, extras_of
-from oneapi_mw.wire.anthropic_messages.losses import Losses, note_settings, refuse_settings
+from oneapi_mw.wire.anthropic_messages.losses import note_settings, refuse_settings
 from oneapi_mw.wire.anthropic_messages.messages import (
     MessagesWriter,
     Thinking,
@@ -52,6 +52,7 @@ from oneapi_mw.wire.anthropic_messages.tools import (
 from oneapi_mw.wire.base import Encoded
 from oneapi_mw.wire.extras import mapped, merged
 from oneapi_mw.wire.fields import Fields
+from oneapi_mw.wire.losses import Losses
 from oneapi_mw.wire.names import ANTHROPIC_NAMES, BEDROCK_NAMES, NameMap, tool_names
 from oneapi_mw.wire.restore import Restoration, restoration_of_tools
 from oneapi_mw.wire.schema import ANY_OBJECT, Emulation, clean, instruction, json_tool_name, object_root, wrap

@@ -20,12 +20,13 @@ from oneapi_mw.errors import InvalidRequest
 from oneapi_mw.types import JsonObject
 from oneapi_mw.wire.anthropic_messages.blocks import cache_control
 from oneapi_mw.wire.anthropic_messages.content import CODE, NAME, cache_mark, extras, extras_of
-from oneapi_mw.wire.anthropic_messages.losses import Losses, refused
+from oneapi_mw.wire.anthropic_messages.losses import refused
 from oneapi_mw.wire.anthropic_messages.messages import called_names
 from oneapi_mw.wire.arguments import INPUT
 from oneapi_mw.wire.extras import mapped, merged
 from oneapi_mw.wire.fields import Fields
 from oneapi_mw.wire.hosted import declare, hosted_tool
+from oneapi_mw.wire.losses import Losses
 from oneapi_mw.wire.names import NameMap, qualified
 from oneapi_mw.wire.schema import clean, object_root
 from oneapi_mw.wire.target import Target

@@ -54,8 +54,9 @@ from oneapi_mw.wire.gemini.content import (
     takes_placeholder,
 )
 from oneapi_mw.wire.gemini.history import DETAILS, RESOLUTION
-from oneapi_mw.wire.gemini.losses import Losses, refused
+from oneapi_mw.wire.gemini.losses import refused
 from oneapi_mw.wire.hosted import spoken
+from oneapi_mw.wire.losses import Losses
 from oneapi_mw.wire.names import NameMap, qualified
 from oneapi_mw.wire.repair import merge_turns, pair_results
 from oneapi_mw.wire.target import Target

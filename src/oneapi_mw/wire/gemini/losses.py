@@ -5,34 +5,13 @@ from __future__ import annotations
 from oneapi_mw.canonical.request import Request
 from oneapi_mw.errors import InvalidRequest
 from oneapi_mw.wire.client_fields import client_field
+from oneapi_mw.wire.losses import Losses, is_blocking, unsupported
 from oneapi_mw.wire.target import Target
-
-EMULATED = "=emulated"
-
-
-class Losses:
-    """Canonical paths of what is lost, each once, in the order they were found."""
-
-    def __init__(self) -> None:
-        self._found: dict[str, None] = {}
-
-    def drop(self, *paths: str) -> None:
-        self._found.update(dict.fromkeys(paths))
-
-    def emulate(self, path: str) -> None:
-        self._found[path + EMULATED] = None
-
-    def found(self) -> tuple[str, ...]:
-        return tuple(self._found)
 
 
 def refused(request: Request, path: str, what: str) -> InvalidRequest:
     """The error for `what`, which is at the canonical `path`: it names the client's own one."""
-    return InvalidRequest(
-        f"{what} cannot be sent to a Gemini model: leave it out, or ask another model",
-        param=client_field(request.format, path),
-        code="unsupported_parameter",
-    )
+    return unsupported(what, "a Gemini model", client_field(request.format, path))
 
 
 def refuse_settings(request: Request) -> None:
@@ -44,18 +23,11 @@ def refuse_settings(request: Request) -> None:
         ("state.conversation", "A stored conversation", state.conversation),
         ("prompt_template", "A prompt template", request.prompt_template),
         ("container", "A container", request.container),
-        ("safety.moderation", "Blocking moderation", _blocks(request.safety.moderation)),
+        ("safety.moderation", "Blocking moderation", is_blocking(request.safety.moderation)),
         ("max_output", "A request that only warms the cache", request.max_output == 0),
     ):
         if value:
             raise refused(request, path, what)
-
-
-def _blocks(moderation: object) -> bool:
-    """Whether any policy of an OpenAI `moderation` blocks."""
-    if isinstance(moderation, dict):
-        return moderation.get("mode") == "block" or any(_blocks(value) for value in moderation.values())
-    return False
 
 
 _TIERS = ("auto", "default", "standard", "standard_only", "flex", "priority", "fast")

@@ -36,8 +36,9 @@ from oneapi_mw.wire.gemini.call import count_request
 from oneapi_mw.wire.gemini.content import CODE, NAME, SCHEMAS, camelised, extras, extras_of
 from oneapi_mw.wire.gemini.contents import ContentsWriter
 from oneapi_mw.wire.gemini.history import decode_system, decode_turns
-from oneapi_mw.wire.gemini.losses import Losses, note_settings, refuse_settings
+from oneapi_mw.wire.gemini.losses import note_settings, refuse_settings
 from oneapi_mw.wire.gemini.tools import CHOICE, Declared, ToolsWriter, decode_choice, decode_tools
+from oneapi_mw.wire.losses import Losses
 from oneapi_mw.wire.names import GEMINI_NAMES, NameMap, tool_names
 from oneapi_mw.wire.restore import restoration_of_tools
 from oneapi_mw.wire.schema import ANY_OBJECT, Emulation, clean, from_openapi, instruction, wrap

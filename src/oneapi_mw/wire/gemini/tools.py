@@ -22,8 +22,9 @@ from oneapi_mw.wire.arguments import INPUT
 from oneapi_mw.wire.extras import mapped, merged
 from oneapi_mw.wire.fields import Fields
 from oneapi_mw.wire.gemini.content import NAME, SCHEMAS, extras, extras_of, wrong
-from oneapi_mw.wire.gemini.losses import Losses, refused
+from oneapi_mw.wire.gemini.losses import refused
 from oneapi_mw.wire.hosted import declare, hosted_tool
+from oneapi_mw.wire.losses import Losses
 from oneapi_mw.wire.names import NameMap, qualified
 from oneapi_mw.wire.schema import clean, from_openapi
 from oneapi_mw.wire.target import Target

@@ -32,6 +32,7 @@ from oneapi_mw.canonical.blocks import (
 from oneapi_mw.errors import InvalidRequest
 from oneapi_mw.jsontext import dumps
 from oneapi_mw.types import JsonObject
+from oneapi_mw.wire import losses
 from oneapi_mw.wire.extras import Mapped, mapped, merged, unmapped
 from oneapi_mw.wire.fields import Fields
 from oneapi_mw.wire.ids import packed_signature
@@ -60,11 +61,8 @@ def extras_of(source: Extras) -> Mapping[str, Any]:
     return source.get(NAME, {})
 
 
-def unsupported(what: str) -> InvalidRequest:
-    return InvalidRequest(
-        f"{what} cannot be sent to a Chat Completions model: leave it out, or ask another model",
-        code="unsupported_parameter",
-    )
+def unsupported(what: str, param: str | None = None) -> InvalidRequest:
+    return losses.unsupported(what, "a Chat Completions model", param)
 
 
 def cache_mark(value: Mapping[str, Any]) -> CacheMark | None:

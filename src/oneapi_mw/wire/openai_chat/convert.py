@@ -14,11 +14,12 @@ from oneapi_mw.models.sampling import allowed_sampling
 from oneapi_mw.types import JsonObject
 from oneapi_mw.wire.base import Encoded
 from oneapi_mw.wire.extras import merged
+from oneapi_mw.wire.losses import Losses
 from oneapi_mw.wire.names import OPENAI_NAMES, NameMap, tool_names
 from oneapi_mw.wire.openai_chat.content import extras_of
 from oneapi_mw.wire.openai_chat.history import MessagesWriter
 from oneapi_mw.wire.openai_chat.hosts import Host, host_of, must_stream
-from oneapi_mw.wire.openai_chat.losses import Losses, refuse_settings, settings_lost
+from oneapi_mw.wire.openai_chat.losses import refuse_settings, settings_lost
 from oneapi_mw.wire.openai_chat.tools import ToolsWriter, is_forced
 from oneapi_mw.wire.restore import restoration_of_tools
 from oneapi_mw.wire.schema import ANY_OBJECT, Emulation, clean, instruction, wrap

@@ -42,6 +42,7 @@ from oneapi_mw.jsontext import dumps
 from oneapi_mw.types import JsonObject
 from oneapi_mw.wire.arguments import history_object, text_for_clients, wrapped_text
 from oneapi_mw.wire.hosted import spoken
+from oneapi_mw.wire.losses import Losses
 from oneapi_mw.wire.names import NameMap, qualified
 from oneapi_mw.wire.openai_chat.content import (
     encode_call,
@@ -49,7 +50,7 @@ from oneapi_mw.wire.openai_chat.content import (
     encode_part,
 )
 from oneapi_mw.wire.openai_chat.hosts import Host, takes_files
-from oneapi_mw.wire.openai_chat.losses import Losses, refused
+from oneapi_mw.wire.openai_chat.losses import refused
 from oneapi_mw.wire.openai_chat.tools import Declared
 from oneapi_mw.wire.repair import pair_results
 from oneapi_mw.wire.target import Target

@@ -7,33 +7,14 @@ from collections.abc import Iterator
 from oneapi_mw.canonical.request import Request
 from oneapi_mw.errors import InvalidRequest
 from oneapi_mw.wire.client_fields import client_field
+from oneapi_mw.wire.losses import is_blocking
 from oneapi_mw.wire.openai_chat.content import unsupported
 from oneapi_mw.wire.openai_chat.hosts import Host
-
-EMULATED = "=emulated"
-
-
-class Losses:
-    """Canonical paths of what is lost, each once, in the order they were found."""
-
-    def __init__(self) -> None:
-        self._found: dict[str, None] = {}
-
-    def drop(self, *paths: str) -> None:
-        self._found.update(dict.fromkeys(paths))
-
-    def emulate(self, path: str) -> None:
-        self._found[path + EMULATED] = None
-
-    def found(self) -> tuple[str, ...]:
-        return tuple(self._found)
 
 
 def refused(request: Request, path: str, what: str) -> InvalidRequest:
     """The error for `what`, which is at the canonical `path`: it names the client's own one."""
-    error = unsupported(what)
-    error.param = client_field(request.format, path)
-    return error
+    return unsupported(what, client_field(request.format, path))
 
 
 def refuse_settings(request: Request, host: Host) -> None:
@@ -47,20 +28,13 @@ def refuse_settings(request: Request, host: Host) -> None:
         ("cache.resource", "a cached content", request.cache.resource),
         ("container", "a container", request.container),
         ("max_output", "a request that only warms the cache", request.max_output == 0),
-        ("safety.moderation", "blocking moderation", not host.openai and _blocks(request.safety.moderation)),
+        ("safety.moderation", "blocking moderation", not host.openai and is_blocking(request.safety.moderation)),
         ("candidates", "more than one answer", several and "n" in host.refuses),
         ("modalities", "video as output", "video" in request.modalities),
         ("modalities", "an image as output", not host.images_out and ("image" in request.modalities or request.image)),
     ):
         if value:
             raise refused(request, path, what)
-
-
-def _blocks(moderation: object) -> bool:
-    """Whether any policy of an OpenAI `moderation` blocks."""
-    if isinstance(moderation, dict):
-        return moderation.get("mode") == "block" or any(_blocks(value) for value in moderation.values())
-    return False
 
 
 def settings_lost(request: Request, host: Host) -> Iterator[str]:

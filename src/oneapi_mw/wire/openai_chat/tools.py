@@ -24,10 +24,11 @@ from oneapi_mw.wire.arguments import INPUT
 from oneapi_mw.wire.extras import Mapped, mapped, merged
 from oneapi_mw.wire.fields import Fields
 from oneapi_mw.wire.hosted import declare, hosted_tool
+from oneapi_mw.wire.losses import Losses
 from oneapi_mw.wire.names import NameMap, qualified
 from oneapi_mw.wire.openai_chat.content import NAME, cache_mark, extras, extras_of, unsupported
 from oneapi_mw.wire.openai_chat.hosts import Host
-from oneapi_mw.wire.openai_chat.losses import Losses, refused
+from oneapi_mw.wire.openai_chat.losses import refused
 from oneapi_mw.wire.schema import clean, object_root
 from oneapi_mw.wire.target import Target
 

@@ -28,6 +28,7 @@ from oneapi_mw.canonical.blocks import (
 )
 from oneapi_mw.errors import InvalidRequest
 from oneapi_mw.types import JsonObject
+from oneapi_mw.wire import losses
 from oneapi_mw.wire.extras import Mapped, mapped, merged, unmapped
 from oneapi_mw.wire.fields import Fields
 from oneapi_mw.wire.media import decode_url, encode_url, standard_base64
@@ -57,11 +58,8 @@ def extras_of(source: Extras) -> Mapping[str, Any]:
     return source.get(NAME, {})
 
 
-def unsupported(what: str) -> InvalidRequest:
-    return InvalidRequest(
-        f"{what} cannot be sent to a Responses model: leave it out, or ask another model",
-        code="unsupported_parameter",
-    )
+def unsupported(what: str, param: str | None = None) -> InvalidRequest:
+    return losses.unsupported(what, "a Responses model", param)
 
 
 def digest(*parts: object) -> str:

@@ -35,6 +35,7 @@ from oneapi_mw.types import JsonObject
 from oneapi_mw.wire.extras import merged
 from oneapi_mw.wire.hosted import spoken
 from oneapi_mw.wire.ids import openai_id
+from oneapi_mw.wire.losses import EMULATED, Losses
 from oneapi_mw.wire.names import OPENAI_NAMES, NameMap, tool_names
 from oneapi_mw.wire.openai_responses.content import (
     MESSAGE_EXTRAS,
@@ -49,7 +50,6 @@ from oneapi_mw.wire.openai_responses.items import IMAGE, call_item, message_item
 from oneapi_mw.wire.repair import pair_results
 from oneapi_mw.wire.target import Target
 
-EMULATED = "=emulated"
 MAX_MARKS = 4
 _BILLING_HEADER = "x-anthropic-billing-header:"
 """What Claude Code's first system block begins with: meant for Anthropic alone."""
@@ -62,7 +62,7 @@ class Written:
 
     instructions: str | None = None
     items: list[JsonObject] = field(default_factory=list)
-    reported: dict[str, None] = field(default_factory=dict)
+    losses: Losses = field(default_factory=Losses)
     reasoning: bool = False
     """Whether reasoning items are among the items."""
     marks: int = 0
@@ -80,6 +80,7 @@ class _Writer:
         self._own = request.format == NAME
         self._marks = self._own or target.rules.cache_marks
         self._out = Written()
+        self._losses = self._out.losses
         self._calls: dict[str, ToolCall] = {}
         self._names = NameMap(() if self._own else tool_names(request), OPENAI_NAMES)
         self._pending: list[Block] = []  # what the assistant showed and only a user can, here
@@ -89,10 +90,10 @@ class _Writer:
         if not self._own:
             system = tuple(text for text in system if text.text and not text.text.startswith(_BILLING_HEADER))
             repaired = pair_results(turns, join_calls=False, keep_orphans=self._request.state.previous_id is not None)
-            self._report(*repaired.reported)
+            self._losses.drop(*repaired.reported)
             turns = self._without_prefill(repaired.turns)
         if not turns and system and not self._own:
-            self._report(f"system{EMULATED}")  # somebody must have said something
+            self._losses.emulate("system")  # somebody must have said something
             self._out.items.append(self._message("user", system))
             return self._finished()
         self._system(system)
@@ -105,9 +106,6 @@ class _Writer:
         self._limit_marks()
         return self._out
 
-    def _report(self, *paths: str) -> None:
-        self._out.reported.update(dict.fromkeys(paths))
-
     def _without_prefill(self, turns: tuple[Turn, ...]) -> tuple[Turn, ...]:
         """A last turn of the assistant's is not continued by models that refuse it."""
         if not turns or turns[-1].role != "assistant":
@@ -118,11 +116,11 @@ class _Writer:
         if self._target.rules.prefill != "no":
             return turns
         if not any(isinstance(block, Text) and block.text.strip() for block in last.blocks):
-            self._report(f"prefill{EMULATED}")
+            self._losses.emulate("prefill")
             return turns[:-1]
         if not self._target.options.emulate_prefill:
             raise unsupported("a beginning of the answer (a last message of the assistant)")
-        self._report(f"prefill{EMULATED}")
+        self._losses.emulate("prefill")
         return (*turns, Turn("user", (Text("Continue."),)))
 
     # Instructions.
@@ -146,7 +144,7 @@ class _Writer:
 
     def _turn(self, turn: Turn, where: str) -> None:
         if turn.name is not None and turn.role != "system":
-            self._report(f"{where}.name")
+            self._losses.drop(f"{where}.name")
         if turn.role == "assistant":
             self._assistant(turn, where)
         elif turn.role == "system":
@@ -186,7 +184,7 @@ class _Writer:
 
     def _say(self, content: Sequence[Block], where: str) -> None:
         for block in content:
-            self._report(*_lost(block, where))
+            self._losses.drop(*_lost(block, where))
         kept = [block for block in content if not isinstance(block, (Reasoning, HostedResult))]
         if not self._own:
             kept = [block for block in kept if not (isinstance(block, Text) and not block.text)]
@@ -215,7 +213,7 @@ class _Writer:
 
     def _result(self, result: ToolResult, where: str) -> JsonObject:
         for block in result.blocks:
-            self._report(*_lost(block, where))
+            self._losses.drop(*_lost(block, where))
         custom = is_custom(result, self._calls)
         item: JsonObject = {
             "type": "custom_tool_call_output" if custom else "function_call_output",
@@ -232,7 +230,7 @@ class _Writer:
         """One text as a string, anything else as parts. An error is said in front, as there is no flag for it."""
         blocks = list(result.blocks)
         if result.is_error:
-            self._report(f"{where}.is_error{EMULATED}")
+            self._losses.emulate(f"{where}.is_error")
             first = blocks[0] if blocks else Text("")
             if not isinstance(first, Text):
                 blocks.insert(0, Text("Error:"))
@@ -287,7 +285,7 @@ class _Writer:
             case Document() | SearchResult() | Video():
                 self._pend(block, where)
             case Audio(transcript=str(transcript)):
-                self._report(f"{where}.audio{EMULATED}")
+                self._losses.emulate(f"{where}.audio")
                 self._out.items.append({"type": "message", "role": "assistant", "content": transcript})
             case Audio():
                 raise unsupported("sound the assistant made")
@@ -304,7 +302,7 @@ class _Writer:
         known = opaque is not None and bool(opaque.vendor) and opaque.vendor == target.vendor
         if not known and not (self._own and (opaque is None or not opaque.vendor)):
             if target.options.reasoning_lost == "text" and block.text:
-                self._report(f"{where}.reasoning{EMULATED}")
+                self._losses.emulate(f"{where}.reasoning")
                 lost = f"<think>{block.text}</think>\n\n"
                 self._out.items.append({"type": "message", "role": "assistant", "content": lost})
             return
@@ -330,7 +328,7 @@ class _Writer:
         if self._own and item:
             self._out.items.append(dict(item))
             return
-        self._report(f"{where}.hosted_calls{EMULATED}")
+        self._losses.emulate(f"{where}.hosted_calls")
         self._out.items.append({"type": "message", "role": "assistant", "content": spoken(call, result)})
 
     def _image(self, image: Image, where: str) -> None:
@@ -341,7 +339,7 @@ class _Writer:
         self._out.items.append(merged(item, extras_of(image.extras)))
 
     def _pend(self, block: Block, where: str) -> None:
-        self._report(f"{where}.image{EMULATED}")
+        self._losses.emulate(f"{where}.image")
         self._pending.append(block)
 
     def _flush_pending(self) -> None:
@@ -355,7 +353,7 @@ class _Writer:
             self._out.items.append(block.value)
             return
         if block.kind != "compaction":
-            self._report(f"{where}.{block.type}")
+            self._losses.drop(f"{where}.{block.type}")
             return
         summary = block.value.get("content") if isinstance(block.value, dict) else None
         if not isinstance(summary, str) or not summary:
@@ -364,7 +362,7 @@ class _Writer:
                 status=409,
                 code="state_not_portable",
             )
-        self._report(f"{where}.compaction{EMULATED}")
+        self._losses.emulate(f"{where}.compaction")
         self._out.items.append({"type": "message", "role": "assistant", "content": summary})
 
     # Marks.

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from oneapi_mw.canonical.request import Request, Sampling
+from oneapi_mw.wire.losses import EMULATED
 from oneapi_mw.wire.openai_responses.content import NAME
-from oneapi_mw.wire.openai_responses.tools import EMULATED
 from oneapi_mw.wire.target import Target
 
 _ABSENT: tuple[tuple[str, Any], ...] = (

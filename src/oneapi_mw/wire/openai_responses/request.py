@@ -32,11 +32,12 @@ from oneapi_mw.wire.base import Encoded
 from oneapi_mw.wire.client_fields import client_field
 from oneapi_mw.wire.extras import mapped, merged
 from oneapi_mw.wire.fields import Fields
+from oneapi_mw.wire.losses import Losses
 from oneapi_mw.wire.openai_responses.content import CODE, NAME, extras, extras_of, unsupported
 from oneapi_mw.wire.openai_responses.history import Written, write
 from oneapi_mw.wire.openai_responses.input import decode_input
 from oneapi_mw.wire.openai_responses.losses import settings_lost
-from oneapi_mw.wire.openai_responses.tools import EMULATED, decode_choice, decode_tools, encode_tools
+from oneapi_mw.wire.openai_responses.tools import decode_choice, decode_tools, encode_tools
 from oneapi_mw.wire.schema import Emulation, clean
 from oneapi_mw.wire.target import Target
 
@@ -193,24 +194,24 @@ def encode_request(request: Request, target: Target) -> Encoded:
     if not own:
         _refuse(request)
     written = write(request, target)
-    reported = written.reported
-    reported.update(dict.fromkeys(settings_lost(request, target)))
+    losses = written.losses
+    losses.drop(*settings_lost(request, target))
     body: JsonObject = {"model": request.model}
     if written.instructions is not None:
         body["instructions"] = written.instructions
     if written.items or not own:
         body["input"] = written.items
-    tools, restore = encode_tools(request, target, reported)
+    tools, restore = encode_tools(request, target, losses)
     body |= tools
     if request.output is not None and request.output.kind == "enum":
         restore = replace(restore, output=Emulation(wrapped=True))
     _images(request, body)
-    reasoning, hidden = _reasoning(request, target, reported)
-    allowed = _allowed(request, target, reported, (reasoning or {}).get("effort"))
+    reasoning, hidden = _reasoning(request, target, losses)
+    allowed = _allowed(request, target, losses, (reasoning or {}).get("effort"))
     values = {
         "reasoning": reasoning,
-        "text": _text(request, target, reported),
-        **_limit(request, target, reported),
+        "text": _text(request, target, losses),
+        **_limit(request, target, losses),
         "max_tool_calls": request.max_hosted_calls,
         "temperature": allowed.sampling.temperature,
         "top_p": allowed.sampling.top_p,
@@ -220,7 +221,7 @@ def encode_request(request: Request, target: Target) -> Encoded:
         **_cache(request, written, target),
         "service_tier": _tier(request.service.tier),
         "moderation": request.safety.moderation,
-        **_state(request, reported),
+        **_state(request, losses),
     }
     body.update((name, value) for name, value in values.items() if value is not None)
     reasons = bool(reasoning) or written.reasoning
@@ -228,7 +229,7 @@ def encode_request(request: Request, target: Target) -> Encoded:
     if include:
         body["include"] = include
     _stream(request, target, body)
-    return Encoded(merged(body, extras_of(request.extras)), tuple(reported), (), restore or None, hidden)
+    return Encoded(merged(body, extras_of(request.extras)), losses.found(), (), restore or None, hidden)
 
 
 def _refuse(request: Request) -> None:
@@ -243,12 +244,10 @@ def _refuse(request: Request) -> None:
         ("modalities", "video as output", "video" in request.modalities),
     ):
         if value:
-            error = unsupported(what)
-            error.param = client_field(request.format, path)
-            raise error
+            raise unsupported(what, client_field(request.format, path))
 
 
-def _limit(request: Request, target: Target, reported: dict[str, None]) -> JsonObject:
+def _limit(request: Request, target: Target, losses: Losses) -> JsonObject:
     """The output limit, within what the API and the model take."""
     limit, most = request.max_output, target.rules.max_output
     if limit is None or request.format == NAME:
@@ -256,23 +255,23 @@ def _limit(request: Request, target: Target, reported: dict[str, None]) -> JsonO
     if limit == 0:
         return {}  # only warms the cache
     if most is not None and limit > most:
-        reported[f"max_output{EMULATED}"] = None
+        losses.emulate("max_output")
         limit = most
     return {"max_output_tokens": max(MIN_OUTPUT, limit)}
 
 
-def _allowed(request: Request, target: Target, reported: dict[str, None], effort: str | None) -> AllowedSampling:
+def _allowed(request: Request, target: Target, losses: Losses, effort: str | None) -> AllowedSampling:
     """What the model takes of the sampling settings."""
     if request.format == NAME:
         return AllowedSampling(request.sampling, logprobs=request.logprobs)
     allowed = allowed_sampling(
         request.sampling, (), target.rules, effort=effort, thinking=False, logprobs=request.logprobs
     )
-    reported.update(dict.fromkeys(allowed.dropped))
+    losses.drop(*allowed.dropped)
     return allowed
 
 
-def _reasoning(request: Request, target: Target, reported: dict[str, None]) -> tuple[JsonObject | None, bool]:
+def _reasoning(request: Request, target: Target, losses: Losses) -> tuple[JsonObject | None, bool]:
     """The field, and whether the client is not to see what the model reasons all the same."""
     ask = request.reasoning
     if ask is None:
@@ -281,30 +280,30 @@ def _reasoning(request: Request, target: Target, reported: dict[str, None]) -> t
         members = {"effort": ask.effort, "summary": ask.display, "context": ask.context, "mode": ask.mode}
         return {name: value for name, value in members.items() if value is not None}, False
     found = openai_effort(ask, target.rules)
-    reported.update(dict.fromkeys(found.dropped))
+    losses.drop(*found.dropped)
     members = {"effort": found.effort, "summary": found.summary, "context": ask.context, "mode": ask.mode}
     return {name: value for name, value in members.items() if value is not None} or None, found.hidden
 
 
-def _text(request: Request, target: Target, reported: dict[str, None]) -> JsonObject | None:
+def _text(request: Request, target: Target, losses: Losses) -> JsonObject | None:
     text: JsonObject = {}
-    form = _format(request, target, reported)
+    form = _format(request, target, losses)
     if form is not None:
         text["format"] = form
     if request.verbosity is not None:
         if "verbosity" in target.rules.refuses and request.format != NAME:
-            reported["verbosity"] = None
+            losses.drop("verbosity")
         else:
             text["verbosity"] = request.verbosity
     return text or None
 
 
-def _format(request: Request, target: Target, reported: dict[str, None]) -> JsonObject | None:
+def _format(request: Request, target: Target, losses: Losses) -> JsonObject | None:
     output = request.output
     if output is None:
         return None
     if "output_format" in target.rules.refuses and request.format != NAME and output.kind != "text":
-        reported["output"] = None
+        losses.drop("output")
         return None
     match output.kind:
         case "text":
@@ -312,16 +311,16 @@ def _format(request: Request, target: Target, reported: dict[str, None]) -> Json
         case "json":
             return {"type": "json_object"}
         case _:
-            return _schema(request, output, reported)
+            return _schema(request, output, losses)
 
 
-def _schema(request: Request, output: OutputFormat, reported: dict[str, None]) -> JsonObject:
+def _schema(request: Request, output: OutputFormat, losses: Losses) -> JsonObject:
     form: JsonObject = {"type": "json_schema", "name": output.name or "response"}
     if output.description is not None:
         form["description"] = output.description
     schema, strict = output.schema or {}, output.strict
     if output.kind == "enum":
-        reported[f"output{EMULATED}"] = None
+        losses.emulate("output")
         schema = {
             "type": "object",
             "properties": {"value": schema},
@@ -330,18 +329,18 @@ def _schema(request: Request, output: OutputFormat, reported: dict[str, None]) -
         }
         strict = True
     elif request.format not in (NAME, "openai_chat"):
-        schema, strict = _qualified(schema, reported)
+        schema, strict = _qualified(schema, losses)
     form["schema"] = schema
     if strict is not None:
         form["strict"] = strict
     return form
 
 
-def _qualified(schema: JsonObject, reported: dict[str, None]) -> tuple[JsonObject, bool]:
+def _qualified(schema: JsonObject, losses: Losses) -> tuple[JsonObject, bool]:
     """A schema that came without a word on strictness: held to where that is possible as it stands."""
     cleaned = clean(schema, "OS", where="output.schema")
     if cleaned.strict_possible and not cleaned.wrapped:
-        reported.update((f"output.schema.{name}", None) for name in cleaned.dropped)
+        losses.drop(*(f"output.schema.{name}" for name in cleaned.dropped))
         return cleaned.schema, True
     return clean(schema, "ON", where="output.schema").schema, False
 
@@ -403,11 +402,11 @@ def _tier(tier: str | None) -> str | None:
     return None if tier is None else _TIERS.get(tier, tier)
 
 
-def _state(request: Request, reported: dict[str, None]) -> JsonObject:
+def _state(request: Request, losses: Losses) -> JsonObject:
     state = request.state
     if request.format != NAME:
         truncation = state.truncation
-        return {"store": False, "truncation": truncation, "context_management": _context(state.context_edits, reported)}
+        return {"store": False, "truncation": truncation, "context_management": _context(state.context_edits, losses)}
     return {
         "store": state.store,
         "previous_response_id": state.previous_id,
@@ -419,7 +418,7 @@ def _state(request: Request, reported: dict[str, None]) -> JsonObject:
     }
 
 
-def _context(edits: Any, reported: dict[str, None]) -> list[JsonObject] | None:
+def _context(edits: Any, losses: Losses) -> list[JsonObject] | None:
     """Compaction as Anthropic asks for it; what it clears by rule has no counterpart."""
     if edits is None:
         return None
@@ -428,7 +427,7 @@ def _context(edits: Any, reported: dict[str, None]) -> list[JsonObject] | None:
     for place, edit in enumerate(entries if isinstance(entries, list) else ()):
         kind = edit.get("type") if isinstance(edit, dict) else None
         if not isinstance(kind, str) or not kind.startswith("compact"):
-            reported[f"state.context_edits[{place}]"] = None
+            losses.drop(f"state.context_edits[{place}]")
             continue
         trigger = edit.get("trigger")
         value = trigger.get("value") if isinstance(trigger, dict) else edit.get("compact_threshold")

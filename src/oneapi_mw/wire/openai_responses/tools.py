@@ -24,13 +24,13 @@ from oneapi_mw.types import JsonObject
 from oneapi_mw.wire.extras import mapped, merged
 from oneapi_mw.wire.fields import Fields
 from oneapi_mw.wire.hosted import declare, hosted_tool
+from oneapi_mw.wire.losses import Losses
 from oneapi_mw.wire.names import OPENAI_NAMES, NameMap, tool_names
 from oneapi_mw.wire.openai_responses.content import NAME, extras, extras_of, unsupported
 from oneapi_mw.wire.restore import Restoration, restoration_of_tools
 from oneapi_mw.wire.schema import clean, object_root
 from oneapi_mw.wire.target import Target
 
-EMULATED = "=emulated"
 NAMESPACE_EXTRAS = f"{NAME}.namespace"
 """Where a tool keeps the other members of the namespace it is in."""
 
@@ -202,11 +202,11 @@ def _decode_named(tool: Fields) -> tuple[str, str]:
 # Encoding.
 
 
-def encode_tools(request: Request, target: Target, reported: dict[str, None]) -> tuple[JsonObject, Restoration]:
+def encode_tools(request: Request, target: Target, losses: Losses) -> tuple[JsonObject, Restoration]:
     """`tools`, `tool_choice` and `parallel_tool_calls`, and what of their calls must be changed back; adds to
-    `reported`. Raises `InvalidRequest`."""
+    `losses`. Raises `InvalidRequest`."""
     own = request.format == NAME
-    writer = _Tools(request, target, reported)
+    writer = _Tools(request, target, losses)
     tools = _grouped(request.tools, own, writer)
     restore = restoration_of_tools(request, writer.names, wrapped=writer.wrapped, custom=False, namespaces=False)
     body: JsonObject = {}
@@ -221,7 +221,7 @@ def encode_tools(request: Request, target: Target, reported: dict[str, None]) ->
         body["tool_choice"] = _encode_choice(choice, writer)
     if choice.parallel is not None:
         if "parallel" in target.rules.refuses and not own:
-            reported["tool_choice.parallel"] = None
+            losses.drop("tool_choice.parallel")
         else:
             body["parallel_tool_calls"] = choice.parallel
     return body, restore
@@ -270,9 +270,9 @@ def _distinct(tools: list[JsonObject]) -> list[JsonObject]:
 
 
 class _Tools:
-    def __init__(self, request: Request, target: Target, reported: dict[str, None]) -> None:
+    def __init__(self, request: Request, target: Target, losses: Losses) -> None:
         self._target = target
-        self._reported = reported
+        self._losses = losses
         self.own = request.format == NAME
         self.wrapped: set[str] = set()
         self._openai = request.format in (NAME, "openai_chat")
@@ -310,7 +310,7 @@ class _Tools:
             declared["defer_loading"] = tool.defer
         callers = [caller for caller in tool.callers if caller in _CALLERS]
         if len(callers) < len(tool.callers):
-            self._reported[f"{where}.callers"] = None
+            self._losses.drop(f"{where}.callers")
         elif callers:
             declared["allowed_callers"] = callers
         return declared
@@ -332,19 +332,19 @@ class _Tools:
         """Schema and strictness: a schema that its vendor's grammar cannot hold is sent without."""
         strict, schema = bool(tool.strict), tool.parameters or {}
         if strict and "strict" in self._target.rules.refuses:
-            self._reported[f"{where}.strict"] = None
+            self._losses.drop(f"{where}.strict")
             strict = False
         path = f"{where}.parameters"
         if strict and not self._openai:
             cleaned = clean(schema, "OS", use="tool", where=path)
             if cleaned.strict_possible and not cleaned.wrapped:
-                self._reported.update((f"{path}.{name}", None) for name in cleaned.dropped)
+                self._losses.drop(*(f"{path}.{name}" for name in cleaned.dropped))
                 return cleaned.schema, True
-            self._reported[f"{where}.strict"] = None
+            self._losses.drop(f"{where}.strict")
             strict = False
         parameters, wrapped = object_root(schema)
         if wrapped:
-            self._reported[f"{path}{EMULATED}"] = None
+            self._losses.emulate(path)
             self.wrapped.add(self.names[tool.name])
         return parameters, strict
 
@@ -352,7 +352,7 @@ class _Tools:
         """The description, and the examples behind it."""
         if not tool.examples:
             return tool.description
-        self._reported[f"{where}.examples{EMULATED}"] = None
+        self._losses.emulate(f"{where}.examples")
         lines = [dumps(example).decode() for example in tool.examples]
         return "\n".join([*([tool.description] if tool.description else []), "Examples:", *lines])
 
@@ -369,7 +369,7 @@ class _Tools:
 
     def _hosted(self, tool: HostedTool, where: str) -> list[JsonObject]:
         declared = declare(tool, NAME, where, self._target.options)
-        self._reported.update(dict.fromkeys(declared.dropped))
+        self._losses.drop(*declared.dropped)
         if declared.function is not None:
             return [self._function(declared.function, where)]
         return [] if declared.raw is None else [declared.raw]
@@ -395,7 +395,7 @@ class _Tools:
 
     def _search(self, search: ToolSearch, where: str) -> JsonObject:
         if search.variant == "regex" and not self.own:
-            self._reported[f"{where}.variant"] = None
+            self._losses.drop(f"{where}.variant")
         declared: JsonObject = {"type": "tool_search"}
         if search.mode == "client":
             declared["execution"] = "client"

@@ -15,6 +15,7 @@ from dataclasses import replace
 from oneapi_mw.jsontext import dumps, loads
 from oneapi_mw.types import JsonObject
 from oneapi_mw.wire.base import Outgoing
+from oneapi_mw.wire.losses import EMULATED
 from oneapi_mw.wire.recovery import anthropic, chat, gemini, responses
 from oneapi_mw.wire.recovery.signs import Remedy, recognised
 from oneapi_mw.wire.target import Target
@@ -44,6 +45,6 @@ def repaired(outgoing: Outgoing, remedy: Remedy, target: Target) -> Outgoing | N
     if edited is body or edited == body:
         return None
     edited, headers = anthropic.with_betas(edited, outgoing.headers, target)
-    note = "reasoning=emulated" if remedy in _PRETENDED else "reasoning=lost"
+    note = f"reasoning{EMULATED}" if remedy in _PRETENDED else "reasoning=lost"
     dropped = outgoing.dropped if note in outgoing.dropped else (*outgoing.dropped, note)
     return replace(outgoing, body=dumps(edited), headers=headers, dropped=dropped)
