@@ -24,10 +24,11 @@ from oneapi_mw.types import JsonObject
 from oneapi_mw.wire.errors import failed_midway
 from oneapi_mw.wire.extras import mapped, merged, unmapped
 from oneapi_mw.wire.media import encode_url
+from oneapi_mw.wire.openai_chat.chunk import MalformedChunkError
 from oneapi_mw.wire.openai_chat.content import NAME, encode_call, encode_citation, encode_details, extras_of
 from oneapi_mw.wire.openai_chat.finish import encode_finish
 from oneapi_mw.wire.openai_chat.produced import REASONING_FIELDS
-from oneapi_mw.wire.openai_chat.reader import ChunkReader, MalformedChunkError
+from oneapi_mw.wire.openai_chat.reader import ChunkReader
 from oneapi_mw.wire.openai_chat.usage import encode_usage
 
 _PREFIX = "chatcmpl-"

@@ -16,10 +16,11 @@ from oneapi_mw.errors import UpstreamError
 from oneapi_mw.jsontext import dumps, loads
 from oneapi_mw.wire.errors import error_in, failed_midway, truncated
 from oneapi_mw.wire.framing.sse import MAX_EVENT_BYTES, EventTooLargeError, SseEvent, encode_sse, parse_event
+from oneapi_mw.wire.openai_chat.chunk import MalformedChunkError
 from oneapi_mw.wire.openai_chat.content import NAME
 from oneapi_mw.wire.openai_chat.finish import decode_finish
 from oneapi_mw.wire.openai_chat.produced import Tally
-from oneapi_mw.wire.openai_chat.reader import ChunkReader, MalformedChunkError, SignificantReader
+from oneapi_mw.wire.openai_chat.reader import ChunkReader, SignificantReader
 from oneapi_mw.wire.openai_chat.usage import find_usage
 from oneapi_mw.wire.sse_stream import SseStreamDecoder, documents, is_utf8, malformed, mended, no_answer, too_large
 
