@@ -69,6 +69,7 @@ PREFIXES: Mapping[str, str] = {
 }
 """How ids of items begin."""
 IMAGE = "image_generation_call"
+CALLS = ("function_call", "custom_tool_call")
 
 _PARTS = mapped("type", "text", "annotations", "logprobs")
 _REFUSAL = mapped("type", "refusal")

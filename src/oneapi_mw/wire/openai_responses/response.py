@@ -8,8 +8,9 @@ from oneapi_mw.canonical.fold import fold, unfold
 from oneapi_mw.canonical.response import Candidate, Response
 from oneapi_mw.errors import UpstreamInvalidResponse
 from oneapi_mw.types import JsonObject
+from oneapi_mw.wire.openai_responses.event import MalformedEventError
 from oneapi_mw.wire.openai_responses.finish import failure
-from oneapi_mw.wire.openai_responses.reader import EventReader, MalformedEventError
+from oneapi_mw.wire.openai_responses.reader import EventReader
 from oneapi_mw.wire.openai_responses.writer import ResponseWriter
 
 _ANSWERED = (None, "completed", "incomplete")

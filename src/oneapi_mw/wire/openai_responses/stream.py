@@ -23,9 +23,10 @@ from oneapi_mw.usage import Usage
 from oneapi_mw.wire.errors import truncated
 from oneapi_mw.wire.framing.sse import MAX_EVENT_BYTES, SseEvent, encode_sse, parse_event
 from oneapi_mw.wire.openai_responses.content import NAME, answer_id
+from oneapi_mw.wire.openai_responses.event import MalformedEventError
 from oneapi_mw.wire.openai_responses.finish import encode_failure, failure
 from oneapi_mw.wire.openai_responses.produced import Tally
-from oneapi_mw.wire.openai_responses.reader import TERMINAL, EventReader, MalformedEventError, SignificantReader
+from oneapi_mw.wire.openai_responses.reader import TERMINAL, EventReader, SignificantReader
 from oneapi_mw.wire.openai_responses.snapshot import skeleton
 from oneapi_mw.wire.openai_responses.usage import decode_usage, encode_usage
 from oneapi_mw.wire.sse_stream import SseStreamDecoder, documents, is_utf8, malformed, mended, no_answer, too_large
