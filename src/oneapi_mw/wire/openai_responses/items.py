@@ -288,3 +288,28 @@ def call_item(call: ToolCall, *, item_id: str | None = None, status: str | None 
     if call.caller is not None:
         item["caller"] = call.caller
     return merged(item, extras_of(call.extras))
+
+
+def hosted_item(call: HostedCall, result: HostedResult | None) -> JsonObject | None:
+    """The item of a hosted call; `None` for those that only their vendor can tell."""
+    own = extras_of(call.extras)
+    if own:
+        return dict(own)
+    status = "failed" if result is not None and result.is_error else "completed"
+    asked = call.input if isinstance(call.input, dict) else {}
+    if call.kind == "web_search":
+        query = asked.get("query")
+        action: JsonObject = {"type": "search", "query": query if isinstance(query, str) else ""}
+        return {"id": None, "type": "web_search_call", "status": status, "action": action}
+    if call.kind == "code":
+        code = asked.get("code")
+        logs = [block.text for block in result.blocks if isinstance(block, Text)] if result is not None else []
+        return {
+            "id": None,
+            "type": "code_interpreter_call",
+            "status": status,
+            "code": code if isinstance(code, str) else "",
+            "container_id": "",
+            "outputs": [{"type": "logs", "logs": log} for log in logs],
+        }
+    return None
