@@ -13,32 +13,24 @@ from dataclasses import dataclass
 from typing import Any
 
 from oneapi_mw.errors import InvalidRequest
-from oneapi_mw.jsontext import dumps, well_formed
+from oneapi_mw.jsontext import dumps
 from oneapi_mw.types import JsonObject
+from oneapi_mw.wire.schema.alternatives import by_type, nullable, spread
 from oneapi_mw.wire.schema.cache import MAX_ENTRY_BYTES, Cache
-from oneapi_mw.wire.schema.columns import (
-    ARRAY_KEYS,
-    FORMATS,
-    NEVER,
-    NUMBER_FORMATS,
-    OBJECT_KEYS,
-    TYPES,
-    Column,
-    Use,
-    action,
-)
+from oneapi_mw.wire.schema.columns import NEVER, Column, Use, action
+from oneapi_mw.wire.schema.definitions import Definitions
 from oneapi_mw.wire.schema.limits import Tally
 from oneapi_mw.wire.schema.loose import loosened
 from oneapi_mw.wire.schema.merge import merge
+from oneapi_mw.wire.schema.node import formed
+from oneapi_mw.wire.schema.notes import CODE, Findings, Notes
 from oneapi_mw.wire.schema.references import is_local, resolve, unavoidable_circles
-from oneapi_mw.wire.schema.values import as_text, inferred, is_about, is_kind, is_null
 from oneapi_mw.wire.schema.wrap import MEMBER, is_untyped_object, object_root
 
 MAX_NODES = 20_000
 MAX_DEPTH = 64
 MAX_UNROLLED = 3
 """How often a schema may contain itself where it has to be written out."""
-CODE = "unsupported_parameter"
 _ELSEWHERE = frozenset({"$ref", "allOf", "anyOf", "oneOf"})
 """Keywords that say what a schema is about in other ones."""
 
@@ -121,41 +113,44 @@ class _Cleaner:
         self._root = root
         self._column: Column = column
         self._use = use
-        self._where = where
         self._vertex = vertex
         self._unrolled = unrolled
         self._circles = unavoidable_circles(root) if column == "GJ" else frozenset()
         self._nodes = 0
-        self._strict = True
-        self._dropped: dict[str, None] = {}
-        self._names: dict[str, str] = {}  # pointer -> name among the definitions of the result
-        self._refers: dict[str, set[str]] = {}  # name -> names it refers to
-        self._current = ""  # name of the definition that is being written
+        self._findings = Findings(where)
+        self._definitions = Definitions()
         self._tally = Tally()
 
     def run(self) -> Cleaned:
         root = self._root
         if self._use == "tool" and not _ELSEWHERE & root.keys() and is_untyped_object(root):
             root = {"type": "object", **root}
-        found = self._object(self._schema(root, "", 0, ()))
+        found, wrapped = self._at_root(_object(self._schema(root, "", 0, ())))
+        definitions = {
+            name: self._schema(resolve(self._root, pointer), f"#{name}", 1, (pointer,))
+            for pointer, name in self._definitions.unwritten()
+        }
+        if definitions:
+            found = {**found, "$defs": definitions}
+        strict = self._findings.strict and not (self._column == "AN" and self._definitions.recursive())
+        strict = strict and self._tally.fits(self._column)
+        return Cleaned(found, self._findings.dropped(), wrapped, strict, self._tally.optional, self._tally.unions)
+
+    def _at_root(self, found: JsonObject) -> tuple[JsonObject, bool]:
+        """The whole as what has to stand at the root, and whether it was wrapped for that."""
         kind = found.get("type")
-        wrapped = False
         if self._use == "tool" and kind is None and "anyOf" not in found and "$ref" not in found:
             found = {"type": "object", **found}
-            self._complete(found, "")
+            self._complete(found, Notes(self._findings, ""))
         elif (self._column == "OS" or self._use == "tool") and (
             str(kind).lower() != "object" or "anyOf" in found or "$ref" in found
         ):
-            wrapped = True
-            found = {"type": self._typed("object"), "properties": {MEMBER: found}, "required": [MEMBER]}
+            typed = "OBJECT" if self._column == "GS" else "object"
+            found = {"type": typed, "properties": {MEMBER: found}, "required": [MEMBER]}
             if self._column != "GS":
                 found["additionalProperties"] = False
-        definitions = self._definitions()
-        if definitions:
-            found = {**found, "$defs": definitions}
-        strict = self._strict and not (self._column == "AN" and self._recursive())
-        strict = strict and self._tally.fits(self._column)
-        return Cleaned(found, tuple(self._dropped), wrapped, strict, self._tally.optional, self._tally.unions)
+            return found, True
+        return found, False
 
     # One node.
 
@@ -164,43 +159,39 @@ class _Cleaner:
         self._nodes += 1
         if self._nodes > MAX_NODES or depth > MAX_DEPTH:
             raise _TooLargeError
+        notes = Notes(self._findings, path)
         if raw is True or raw is False or raw == {}:
-            return self._anything(raw, path)
+            return self._anything(raw, notes)
         if not isinstance(raw, dict):
-            raise self._wrong(path, "must be an object")
-        notes: JsonObject = {}
+            raise notes.wrong("must be an object")
         node = {key: value for key, value in raw.items() if key not in NEVER}
-        resolved = self._resolved(node, path, chain, notes)
+        resolved = self._resolved(node, chain, notes)
         if isinstance(resolved, str):
-            return self._told({"$ref": resolved}, notes, path)
+            return {"$ref": resolved}  # stands alone: what it lost is said nowhere
         node, chain = resolved
-        node = self._alternatives_named(node, path, notes)
-        node = self._typed_node(node, path, notes)
-        node = self._valued(node, path, notes)
+        node = formed(node, self._column, notes)
         if self._column == "GS" and "anyOf" in node:
-            return self._alone(node, path, depth, chain, notes)
+            return self._alone(node, depth, chain, notes)
         if self._column in ("GS", "AN") and isinstance(node.get("type"), list):
-            return self._split(node, path, depth, chain, notes)
-        return self._finished(node, path, depth, chain, notes)
+            return self._split(node, depth, chain, notes)
+        return self._finished(node, depth, chain, notes)
 
-    def _anything(self, raw: Any, path: str) -> JsonObject | bool:
+    def _anything(self, raw: Any, notes: Notes) -> JsonObject | bool:
         """`true`, `false` and `{}`."""
         match self._column:
             case "GJ":
                 return raw  # type: ignore[no-any-return]
             case "GS":
-                self._drop(path, "any")
+                notes.drop("any")
                 return {"type": "OBJECT"}
             case "AN":
-                self._drop(path, "any")
+                notes.drop("any")
                 return {"type": "string", "description": '{"type":"any"}'}
             case _:
-                self._strict = False
+                notes.loosen()
                 return raw  # type: ignore[no-any-return]
 
-    def _finished(
-        self, node: JsonObject, path: str, depth: int, chain: tuple[str, ...], notes: JsonObject
-    ) -> JsonObject:
+    def _finished(self, node: JsonObject, depth: int, chain: tuple[str, ...], notes: Notes) -> JsonObject:
         """The members cleaned, and every other keyword by the table."""
         out: JsonObject = {}
         for key, value in node.items():
@@ -212,26 +203,27 @@ class _Cleaner:
             if key in ("minItems", "maxItems") and self._column == "AN":
                 what = "keep" if key == "minItems" and value in (0, 1) else "tell"
             if what == "keep":
-                kept = self._kept(key, value, path, depth, chain)
+                kept = self._kept(key, value, depth, chain, notes)
                 if kept is not None:
                     out[key] = kept
             elif what != "remove":
-                notes[key] = value
-                self._strict = self._strict and what != "loose"
-                self._drop(path, key)
-        self._complete(out, path)
+                notes.tell(key, value)
+                if what == "loose":
+                    notes.loosen()
+        self._complete(out, notes)
         self._tally.note(out, depth)
-        return self._told(out, notes, path)
+        return notes.described(out)
 
-    def _kept(self, key: str, value: Any, path: str, depth: int, chain: tuple[str, ...]) -> Any:
+    def _kept(self, key: str, value: Any, depth: int, chain: tuple[str, ...], notes: Notes) -> Any:
         """The value of a keyword that stays; `None` when there is nothing left of it."""
+        path = notes.path
         match key:
             case "properties":
-                return self._properties(value, path, depth, chain) or None
+                return self._properties(value, depth, chain, notes) or None
             case "items":
                 return self._schema(value, f"{path}.items", depth + 1, chain)
             case "anyOf" | "oneOf" | "prefixItems":
-                members = self._list(value, f"{path}.{key}")
+                members = notes.a_list(value, key)
                 return [
                     self._schema(member, f"{path}.{key}[{place}]", depth + 1, chain)
                     for place, member in enumerate(members)
@@ -239,29 +231,28 @@ class _Cleaner:
             case "additionalProperties" if isinstance(value, dict) and self._column == "GJ":
                 return self._schema(value, f"{path}.{key}", depth + 1, chain)
             case "additionalProperties" if value is not False and self._column == "OS":
-                self._strict = False
+                notes.loosen()
                 return value
             case "required":
-                return [name for name in self._list(value, f"{path}.{key}") if isinstance(name, str)]
+                return [name for name in notes.a_list(value, key) if isinstance(name, str)]
             case "type" if self._column == "GS":
                 return value.upper()
             case _:
                 return value
 
-    def _properties(self, value: Any, path: str, depth: int, chain: tuple[str, ...]) -> JsonObject:
+    def _properties(self, value: Any, depth: int, chain: tuple[str, ...], notes: Notes) -> JsonObject:
         if not isinstance(value, dict):
-            raise self._wrong(f"{path}.properties", "must be an object")
+            raise notes.wrong("must be an object", ".properties")
         found: JsonObject = {}
         for name, member in value.items():
-            below = f"{path}.{name}"
             if member is False and self._column != "GJ":
-                self._drop(path, name)
-                self._strict = False
+                notes.drop(name)
+                notes.loosen()
                 continue
-            found[name] = self._schema(member, below, depth + 1, chain)
+            found[name] = self._schema(member, f"{notes.path}.{name}", depth + 1, chain)
         return found
 
-    def _complete(self, out: JsonObject, path: str) -> None:
+    def _complete(self, out: JsonObject, notes: Notes) -> None:
         """What the column wants beside what the client said."""
         kinds = out.get("type")
         kinds = [kinds] if isinstance(kinds, str) else kinds or []
@@ -280,15 +271,15 @@ class _Cleaner:
         if "object" in kinds:
             out.setdefault("additionalProperties", False)
             if self._column == "OS" and not set(names) <= set(out.get("required", ())):
-                self._strict = False
+                notes.loosen()
         if "array" in kinds and "items" not in out:
             out["items"] = {"type": "string"}
-            self._drop(path, "items")
+            notes.drop("items")
 
     # References and `allOf`.
 
     def _resolved(
-        self, node: JsonObject, path: str, chain: tuple[str, ...], notes: JsonObject
+        self, node: JsonObject, chain: tuple[str, ...], notes: Notes
     ) -> tuple[JsonObject, tuple[str, ...]] | str:
         """`node` without `$ref` and `allOf`; or the reference it is."""
         waiting: list[JsonObject] = [node]
@@ -302,22 +293,21 @@ class _Cleaner:
             part = waiting.pop(0)
             pointer = part.get("$ref")
             if isinstance(pointer, str) and pointer in here:
-                part = {key: value for key, value in part.items() if key != "$ref"}
+                part = _without(part, "$ref")
             elif pointer is not None:
                 alone = not found and not waiting and len(part) == 1
-                target = self._reference(pointer, path, chain, alone=alone, root=not path)
+                target = self._reference(pointer, chain, notes, alone=alone)
                 if target is None:
-                    part = {key: value for key, value in part.items() if key != "$ref"}
-                    self._drop(path, "$ref")
-                    notes["$ref"] = pointer
-                    if not found and not waiting and not self._says_type(part):
+                    part = _without(part, "$ref")
+                    notes.tell("$ref", pointer)
+                    if not found and not waiting and not _says_type(part):
                         part = {"type": "object", **part}
                 elif isinstance(target, str):
                     return target
                 else:
                     chain = (*chain, pointer)
                     here.add(pointer)
-                    rest = {key: value for key, value in part.items() if key != "$ref"}
+                    rest = _without(part, "$ref")
                     if rest.get("nullable") is True and isinstance(target.get("$ref"), str):
                         rest.pop("nullable")
                         target = {"anyOf": [target, {"type": "null"}]}
@@ -327,319 +317,76 @@ class _Cleaner:
             part = {key: value for key, value in part.items() if key not in NEVER and key != "allOf"}
             found, whole = merge(found, part)
             if not whole:
-                self._lost(path, "allOf")
-                notes["allOf"] = node.get("allOf", part)
+                notes.tell("allOf", node.get("allOf", part))
+                notes.loosen()
             if elements is not None:
-                entries = self._list(elements, f"{path}.allOf")
+                entries = notes.a_list(elements, "allOf")
                 waiting = [entry for entry in entries if isinstance(entry, dict)] + waiting
         return found, chain
 
-    def _reference(
-        self, pointer: Any, path: str, chain: tuple[str, ...], *, alone: bool, root: bool
-    ) -> JsonObject | str | None:
+    def _reference(self, pointer: Any, chain: tuple[str, ...], notes: Notes, *, alone: bool) -> JsonObject | str | None:
         """What a reference becomes: the schema it names, to be written out; a reference of ours; or nothing, where
         it would never end."""
         if not isinstance(pointer, str) or not is_local(pointer):
-            raise self._wrong(path, f"refers to {str(pointer)[:100]!r}, which is outside of it: write it out")
+            raise notes.wrong(f"refers to {str(pointer)[:100]!r}, which is outside of it: write it out")
         try:
             target = resolve(self._root, pointer)
         except KeyError:
-            raise self._wrong(path, f"refers to {pointer[:100]!r}, which is not in it") from None
+            raise notes.wrong(f"refers to {pointer[:100]!r}, which is not in it") from None
         times = chain.count(pointer)
         if self._column == "GS" or pointer in self._circles:
             if times >= self._unrolled:
                 return None
-        elif times or (alone and not root):
+        elif times or (alone and notes.path):  # at the root it is written out
             if not alone:
-                self._drop(path, "$ref")
-            return self._define(pointer)
+                notes.drop("$ref")
+            return self._definitions.refer(pointer)
         if isinstance(target, bool):
             return {}
         if not isinstance(target, dict):
-            raise self._wrong(path, f"refers to {pointer[:100]!r}, which is no schema")
+            raise notes.wrong(f"refers to {pointer[:100]!r}, which is no schema")
         return target
 
-    def _says_type(self, part: Mapping[str, Any]) -> bool:
-        return any(key in part for key in ("type", "anyOf", "oneOf", "properties", "items", "enum"))
+    # Alternatives.
 
-    def _define(self, pointer: str) -> str:
-        """Our own reference to `pointer`."""
-        name = self._names.get(pointer)
-        if name is None:
-            wanted = "root" if pointer == "#" else pointer.rpartition("/")[2].replace("~1", "_").replace("~0", "_")
-            taken = set(self._names.values())
-            name, number = wanted, 2
-            while name in taken:
-                name, number = f"{wanted}_{number}", number + 1
-            self._names[pointer] = name
-        self._refers.setdefault(self._current, set()).add(name)
-        return f"#/$defs/{name}"
-
-    def _definitions(self) -> JsonObject:
-        """The schemas our references name. Writing one may name another."""
-        written: JsonObject = {}
-        while len(written) < len(self._names):
-            for pointer, name in list(self._names.items()):
-                if name not in written:
-                    self._current = name
-                    written[name] = self._schema(resolve(self._root, pointer), f"#{name}", 1, (pointer,))
-        return written
-
-    def _recursive(self) -> bool:
-        """Whether a definition leads back to itself."""
-        for name in self._names.values():
-            seen: set[str] = set()
-            waiting = list(self._refers.get(name, ()))
-            while waiting:
-                reached = waiting.pop()
-                if reached == name:
-                    return True
-                if reached not in seen:
-                    seen.add(reached)
-                    waiting += self._refers.get(reached, ())
-        return False
-
-    # Types, values, alternatives.
-
-    def _alternatives_named(self, node: JsonObject, path: str, notes: JsonObject) -> JsonObject:
-        """`oneOf` as `anyOf`, `items` of a tuple as `prefixItems`."""
-        if "oneOf" in node and "anyOf" not in node and self._column != "GJ":
-            node = {"anyOf" if key == "oneOf" else key: value for key, value in node.items()}
-        if isinstance(node.get("items"), list):
-            entries = node["items"]
-            node = {key: value for key, value in node.items() if key != "items"} | {"prefixItems": entries}
-        if isinstance(node.get("prefixItems"), list) and self._column == "OS" and node["prefixItems"]:
-            members = node["prefixItems"]
-            node = {**node, "items": members[0] if len(members) == 1 else {"anyOf": members}}
-        return node
-
-    def _typed_node(self, node: JsonObject, path: str, notes: JsonObject) -> JsonObject:
-        """`type` in lower case, as a list only where it names several; `nullable` in the column's form."""
-        node = dict(node)
-        declared = node.get("type")
-        kinds = self._kinds(declared, path) or inferred(node)
-        nullable = node.pop("nullable", None) is True
-        if not kinds and "anyOf" not in node and "oneOf" not in node:
-            match self._column:
-                case "GS":
-                    kinds = ["object"]
-                case "AN":
-                    kinds = ["string"]
-                    notes["type"] = "any"
-                    self._drop(path, "type")
-                case "OS":
-                    self._strict = False
-        if "null" in kinds and self._column == "GS" and len(kinds) > 1:
-            kinds = [kind for kind in kinds if kind != "null"]
-            nullable = True
-        if nullable:
-            if self._column == "GS":
-                node["nullable"] = True
-            elif kinds and "null" not in kinds:
-                kinds = [*kinds, "null"]
-                if isinstance(node.get("enum"), list) and None not in node["enum"]:
-                    node["enum"] = [*node["enum"], None]
-            elif not kinds and isinstance(node.get("anyOf"), list) and {"type": "null"} not in node["anyOf"]:
-                node["anyOf"] = [*node["anyOf"], {"type": "null"}]
-        if kinds:
-            value = kinds[0] if len(kinds) == 1 else kinds
-            node = {**node, "type": value} if "type" in node else {"type": value, **node}
-        return node
-
-    def _kinds(self, declared: Any, path: str) -> list[str]:
-        names = declared if isinstance(declared, list) else [] if declared is None else [declared]
-        kinds = [name.lower() for name in names if isinstance(name, str)]
-        if len(kinds) != len(names) or not TYPES.issuperset(kinds):
-            raise self._wrong(f"{path}.type", "must name types of JSON Schema")
-        return list(dict.fromkeys(kinds))
-
-    def _valued(self, node: JsonObject, path: str, notes: JsonObject) -> JsonObject:
-        """`enum`, `const`, `format` and exclusive bounds in the column's form."""
-        node = dict(node)
-        if self._column in ("GS", "GJ"):
-            if "const" in node:
-                node.setdefault("enum", [node.pop("const")])
-                node.pop("const", None)
-            if "enum" in node:
-                self._google_enum(node, path, notes)
-        if self._column == "GS":
-            self._inclusive(node, path, notes)
-        form = node.get("format")
-        if "format" in node and not self._takes_format(form, node.get("type")):
-            del node["format"]
-            if form != "enum":
-                notes["format"] = form
-                self._drop(path, "format")
-        return node
-
-    def _takes_format(self, form: Any, kinds: Any) -> bool:
-        if not isinstance(form, str) or form not in FORMATS[self._column]:
-            return False
-        if self._column != "GS":
-            return True
-        kinds = kinds if isinstance(kinds, list) else [kinds]
-        if form in NUMBER_FORMATS:
-            return "integer" in kinds or "number" in kinds
-        return "string" in kinds
-
-    def _google_enum(self, node: JsonObject, path: str, notes: JsonObject) -> None:
-        """Gemini's dialect has enums of strings alone, its JSON Schema those of strings and numbers."""
-        values = self._list(node["enum"], f"{path}.enum")
-        said = [value for value in values if value is not None]
-        kinds = node.get("type")
-        listed = kinds if isinstance(kinds, list) else [kinds] if kinds else []
-        nullable = len(said) < len(values)
-        if self._column == "GJ":
-            fits = all(isinstance(value, str) or type(value) in (int, float) for value in said)
-        else:
-            said = [value for value in said if value != ""]
-            scalars = all(isinstance(value, (str, int, float)) for value in said)
-            fits = scalars and [kind for kind in listed if kind != "null"] in (["string"], ["integer", "string"])
-            fits = fits or (scalars and "string" in listed)
-        if not fits or not said:
-            if said or self._column == "GS":
-                notes["enum"] = node["enum"]
-                self._drop(path, "enum")
-            del node["enum"]
-            if not said and nullable and not listed:
-                node["type"] = "null"
-            return
-        if self._column == "GS":
-            node["enum"] = list(dict.fromkeys(as_text(value) for value in said))
-            node["type"], node["format"] = "string", "enum"
-            if nullable:
-                node["nullable"] = True
-            return
-        node["enum"] = said
-        if nullable and "null" not in listed:
-            node["type"] = [*listed, "null"] if listed else node.get("type")
-
-    def _inclusive(self, node: JsonObject, path: str, notes: JsonObject) -> None:
-        """Exclusive bounds of integers as inclusive ones."""
-        for exclusive, inclusive, step in (("exclusiveMinimum", "minimum", 1), ("exclusiveMaximum", "maximum", -1)):
-            bound = node.get(exclusive)
-            if type(bound) is not int or node.get("type") != "integer":
-                continue
-            del node[exclusive]
-            known = node.get(inclusive)
-            bound += step
-            if isinstance(known, (int, float)):
-                bound = max(known, bound) if step > 0 else min(known, bound)
-            node[inclusive] = bound
-
-    def _alone(self, node: JsonObject, path: str, depth: int, chain: tuple[str, ...], notes: JsonObject) -> JsonObject:
+    def _alone(self, node: JsonObject, depth: int, chain: tuple[str, ...], notes: Notes) -> JsonObject:
         """Gemini takes `anyOf` only alone in its object: everything beside it goes into the branches."""
-        branches = self._list(node["anyOf"], f"{path}.anyOf")
-        rest = {key: value for key, value in node.items() if key not in ("anyOf", "oneOf", "default")}
-        if "oneOf" in node:
-            notes["oneOf"] = node["oneOf"]
-            self._drop(path, "oneOf")
-        if self._guessed(node):
-            rest.pop("type", None)
-        said = [branch for branch in branches if branch is not False and not is_null(branch)]
-        if any(is_null(branch) for branch in branches):
-            rest["nullable"] = True
-        if notes:
-            rest["description"] = _description(rest.get("description"), notes)
-        found = []
-        for place, branch in enumerate(said):
-            where = f"{path}.anyOf[{place}]"
-            if not rest:
-                found.append(branch)
-                continue
-            branch = {} if branch is True else branch
-            if not isinstance(branch, dict):
-                raise self._wrong(where, "must be an object")
-            if isinstance(branch.get("description"), str) and "description" in rest:
-                branch = {**branch, "description": f"{rest['description']}\n\n{branch['description']}"}
-            found.append({"allOf": [branch, rest]} if "$ref" in branch or "allOf" in branch else merge(branch, rest)[0])
+        found, with_null = spread(node, notes)
         if not found:
-            return {"type": "NULL"} if "nullable" in rest else {"type": "OBJECT"}
+            return {"type": "NULL"} if with_null else {"type": "OBJECT"}
         if len(found) == 1:
-            return self._object(self._schema(found[0], path, depth + 1, chain))
+            return _object(self._schema(found[0], notes.path, depth + 1, chain))
         cleaned = [
-            self._object(self._schema(branch, f"{path}.anyOf[{place}]", depth + 1, chain))
+            _object(self._schema(branch, f"{notes.path}.anyOf[{place}]", depth + 1, chain))
             for place, branch in enumerate(found)
         ]
         said = [branch for branch in cleaned if branch.get("type") != "NULL"]  # what references have turned out to be
         if not said:
             return {"type": "NULL"}
         if len(said) < len(cleaned):
-            cleaned = [_nullable(branch) for branch in said]
+            cleaned = [nullable(branch) for branch in said]
         if len(cleaned) == 1:
             return cleaned[0]
         self._tally.unions += 1
         return {"anyOf": cleaned}
 
-    def _guessed(self, node: JsonObject) -> bool:
-        """Whether the type beside `anyOf` came from the keywords there and says less than the branches."""
-        return not any(key in node for key in OBJECT_KEYS | ARRAY_KEYS) and isinstance(node.get("type"), list)
-
-    def _split(self, node: JsonObject, path: str, depth: int, chain: tuple[str, ...], notes: JsonObject) -> JsonObject:
-        """Several types as alternatives, each keyword with the type it is about."""
-        kinds: list[str] = node["type"]
-        shared: JsonObject = {key: node[key] for key in ("title", "description", "default") if key in node}
+    def _split(self, node: JsonObject, depth: int, chain: tuple[str, ...], notes: Notes) -> JsonObject:
+        """Several types as alternatives."""
+        whole = by_type(node, self._column)
         if self._column == "GS":
-            shared.pop("default", None)
-        branches = []
-        for kind in kinds:
-            own: JsonObject = {key: value for key, value in node.items() if key not in shared and is_about(key, kind)}
-            if "enum" in node:
-                values = [value for value in node["enum"] if is_kind(value, kind)]
-                own.pop("enum", None)
-                if values and kind != "null":
-                    own["enum"] = values
-                elif not values:
-                    continue
-            if self._column == "GS" and node.get("nullable") is True:
-                own["nullable"] = True
-            branches.append({**own, "type": kind})
-        whole: JsonObject = {**shared, "anyOf": branches}
-        if self._column == "GS":
-            return self._alone(whole, path, depth, chain, notes)
+            return self._alone(whole, depth, chain, notes)
         if "anyOf" in node:
-            notes["anyOf"] = node["anyOf"]
-            self._drop(path, "anyOf")
-        return self._finished(whole, path, depth, chain, notes)
-
-    # Bookkeeping.
-
-    def _typed(self, kind: str) -> str:
-        return kind.upper() if self._column == "GS" else kind
-
-    def _object(self, found: JsonObject | bool) -> JsonObject:
-        return found if isinstance(found, dict) else {}
-
-    def _list(self, value: Any, path: str) -> list[Any]:
-        if not isinstance(value, list):
-            raise self._wrong(path, "must be a list")
-        return value
-
-    def _drop(self, path: str, keyword: str) -> None:
-        self._dropped[f"{path}.{keyword}".lstrip(".")] = None
-
-    def _lost(self, path: str, keyword: str) -> None:
-        self._drop(path, keyword)
-        self._strict = False
-
-    def _told(self, out: JsonObject, notes: JsonObject, path: str) -> JsonObject:
-        """`out` with what was lost said in its description. A reference stands alone and says nothing."""
-        if not notes or "$ref" in out:
-            return out
-        return {**out, "description": _description(out.get("description"), notes)}
-
-    def _wrong(self, path: str, what: str) -> InvalidRequest:
-        place = f"{self._where}{path}"
-        return InvalidRequest(f"{place} {what}", param=self._where, code=CODE)
+            notes.tell("anyOf", node["anyOf"])
+        return self._finished(whole, depth, chain, notes)
 
 
-def _nullable(schema: JsonObject) -> JsonObject:
-    """A Gemini schema that also takes null."""
-    if "anyOf" in schema:
-        return {"anyOf": [_nullable(branch) for branch in schema["anyOf"]]}
-    return {**schema, "nullable": True}
+def _object(found: JsonObject | bool) -> JsonObject:
+    return found if isinstance(found, dict) else {}
 
 
-def _description(known: Any, notes: Mapping[str, Any]) -> str:
-    said = well_formed(dumps(dict(notes)).decode())
-    return f"{known}\n\n{said}" if isinstance(known, str) and known else said
+def _without(part: JsonObject, keyword: str) -> JsonObject:
+    return {key: value for key, value in part.items() if key != keyword}
+
+
+def _says_type(part: Mapping[str, Any]) -> bool:
+    return any(key in part for key in ("type", "anyOf", "oneOf", "properties", "items", "enum"))

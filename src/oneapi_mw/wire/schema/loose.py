@@ -7,25 +7,9 @@ from typing import Any
 from oneapi_mw.errors import InvalidRequest
 from oneapi_mw.types import JsonObject
 from oneapi_mw.wire.schema.columns import TYPES
-from oneapi_mw.wire.schema.references import is_local
+from oneapi_mw.wire.schema.references import LISTS, MAPS, SINGLE, is_local
 
-_MAPS = frozenset({"properties", "patternProperties", "dependentSchemas", "$defs", "definitions"})
-_LISTS = frozenset({"anyOf", "oneOf", "allOf", "prefixItems"})
-_SINGLE = frozenset(
-    {
-        "items",
-        "additionalProperties",
-        "additionalItems",
-        "not",
-        "if",
-        "then",
-        "else",
-        "contains",
-        "propertyNames",
-        "unevaluatedItems",
-        "unevaluatedProperties",
-    }
-)
+_MAPS = frozenset({*MAPS, "$defs", "definitions"})
 _REMOVED = frozenset({"$schema", "$id", "$comment", "strict", "propertyOrdering"})
 
 
@@ -56,9 +40,9 @@ class _Walker:
                 continue
             if key in _MAPS and isinstance(value, dict):
                 value = {name: self.walk(member, depth + 1) for name, member in value.items()}
-            elif key in _LISTS and isinstance(value, list):
+            elif key in LISTS and isinstance(value, list):
                 value = [self.walk(member, depth + 1) for member in value]
-            elif key in _SINGLE:
+            elif key in SINGLE:
                 entries = isinstance(value, list)
                 value = [self.walk(m, depth + 1) for m in value] if entries else self.walk(value, depth + 1)
             elif key == "$ref" and isinstance(value, str) and not is_local(value) and not value.startswith("#"):

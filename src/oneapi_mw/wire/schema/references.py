@@ -8,21 +8,24 @@ from urllib.parse import unquote
 
 from oneapi_mw.types import JsonObject
 
-_MAPS = ("properties", "patternProperties", "dependentSchemas")
-_LISTS = ("anyOf", "oneOf", "allOf", "prefixItems")
-_SINGLE = (
-    "items",
-    "additionalProperties",
-    "additionalItems",
-    "not",
-    "if",
-    "then",
-    "else",
-    "contains",
-    "propertyNames",
-    "unevaluatedItems",
-    "unevaluatedProperties",
+MAPS = ("properties", "patternProperties", "dependentSchemas")
+LISTS = ("anyOf", "oneOf", "allOf", "prefixItems")
+SINGLE = frozenset(
+    {
+        "items",
+        "additionalProperties",
+        "additionalItems",
+        "not",
+        "if",
+        "then",
+        "else",
+        "contains",
+        "propertyNames",
+        "unevaluatedItems",
+        "unevaluatedProperties",
+    }
 )
+"""Keywords whose values hold schemas, besides definitions."""
 _MISSING = object()
 
 
@@ -51,17 +54,17 @@ def subschemas(node: Mapping[str, Any]) -> Iterator[tuple[Any, bool]]:
     """The schemas directly below `node`, and whether an instance can do without what they describe."""
     required = node.get("required")
     needed = required if isinstance(required, list) else ()
-    for keyword in _MAPS:
+    for keyword in MAPS:
         members = node.get(keyword)
         if isinstance(members, dict):
             for name, member in members.items():
                 yield member, keyword != "properties" or name not in needed
-    for keyword in _LISTS:
+    for keyword in LISTS:
         members = node.get(keyword)
         if isinstance(members, list):
             for member in members:
                 yield member, False
-    for keyword in _SINGLE:
+    for keyword in SINGLE:
         member = node.get(keyword)
         for entry in member if isinstance(member, list) else (member,):
             yield entry, False
@@ -81,7 +84,7 @@ def unavoidable_circles(root: JsonObject) -> frozenset[str]:
         except KeyError:
             pass  # whoever cleans the schema reports it
         edges[pointer] = found
-    return frozenset(pointer for pointer in edges if _reaches(edges, pointer))
+    return frozenset(pointer for pointer in edges if reaches(edges, pointer))
 
 
 def _collect(schema: Any, needed: set[str], all_pointers: list[str]) -> None:
@@ -99,10 +102,10 @@ def _collect(schema: Any, needed: set[str], all_pointers: list[str]) -> None:
         stack += ((member, optional or avoidable) for member, avoidable in subschemas(node))
 
 
-def _reaches(edges: Mapping[str, set[str]], start: str) -> bool:
+def reaches(edges: Mapping[str, set[str]], start: str) -> bool:
     """Whether `start` leads back to itself."""
     seen: set[str] = set()
-    waiting = list(edges[start])
+    waiting = list(edges.get(start, ()))
     while waiting:
         pointer = waiting.pop()
         if pointer == start:
