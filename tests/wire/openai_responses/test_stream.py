@@ -169,6 +169,18 @@ def test_raw_reasoning() -> None:
 # Liberties.
 
 
+@pytest.mark.parametrize(
+    "kind", ["reasoning_summary_text.delta", "reasoning_summary_text.done", "reasoning_text.delta"]
+)
+def test_reasoning_that_comes_behind_its_item_is_left_out(kind: str) -> None:
+    """Its block has ended: to clients whose blocks follow one another nothing can be added to it."""
+    late = {"type": f"response.{kind}", **at("rs_1", 0), "summary_index": 1, "delta": "Late.", "text": "Late."}
+    stream = whole(reasoning_item("rs_1", 0, "Thought.", None), [late], text_item("msg_1", 1, "completed", "Said."))
+    events = events_of(decode([to_bytes(stream)]))
+    assert "".join(event.text for event in events if isinstance(event, ReasoningDelta)) == "Thought."
+    assert [type(block) for block in blocks_of(stream)] == [Reasoning, Text]
+
+
 def without(stream: list[Json], *kinds: str) -> list[Json]:
     return [event for event in stream if event["type"].removeprefix("response.") not in kinds]
 

@@ -191,6 +191,8 @@ class ItemReader:
         index = event.get("summary_index" if summary else "content_index", 0)
         if type(index) is not int or not 0 <= index <= MAX_INDEX:
             raise MalformedEventError("the index of a part is out of range")
+        if self._over:
+            return
         self._type = self._type or "reasoning"
         block = self._begin("reasoning", events)
         if not said:
