@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, ClassVar, Protocol
 from oneapi_mw.canonical.call import BODY_ALONE, Call, Outside
 from oneapi_mw.canonical.frames import Answer, Frame
 from oneapi_mw.errors import GatewayError, UpstreamError
-from oneapi_mw.jsontext import dumps_well_formed
+from oneapi_mw.jsontext import dumps, dumps_well_formed
 from oneapi_mw.types import JsonObject
 from oneapi_mw.usage import Usage
 from oneapi_mw.wire.target import Target
@@ -177,9 +177,12 @@ class WireFormat(ABC):
         """What to send to an upstream that speaks this format too: the client's own bytes, with only `model` and
         the stream options the gateway must set changed."""
 
-    @abstractmethod
     def restore_model(self, answer: Answer, model: str) -> Answer:
-        """The answer naming the model the client asked for."""
+        """The answer naming the model the client asked for. Formats that name it elsewhere override this."""
+        if answer.body.get("model") == model or "model" not in answer.body:
+            return answer
+        body = {**answer.body, "model": model}
+        return Answer(answer.format, dumps(body), body)
 
     @abstractmethod
     def stream_decoder(self, *, full: bool, model: str | None, hide_usage: bool) -> StreamDecoder:

@@ -10,7 +10,6 @@ from dataclasses import replace
 from types import MappingProxyType
 
 from oneapi_mw.canonical.call import BODY_ALONE, Call, Outside
-from oneapi_mw.canonical.frames import Answer
 from oneapi_mw.canonical.request import Request
 from oneapi_mw.canonical.response import Response
 from oneapi_mw.errors import GatewayError, UpstreamError
@@ -85,12 +84,6 @@ class AnthropicMessages(WireFormat):
             return Outgoing(dumps(body), headers, dropped)
         _, headers = requests.placed({}, betas, target)
         return Outgoing(calls.prepare_upstream(call, model=target.model), headers, dropped)
-
-    def restore_model(self, answer: Answer, model: str) -> Answer:
-        if answer.body.get("model") == model or "model" not in answer.body:
-            return answer
-        body = {**answer.body, "model": model}
-        return Answer(answer.format, dumps(body), body)
 
     def stream_decoder(self, *, full: bool, model: str | None, hide_usage: bool) -> StreamDecoder:
         return MessagesStreamDecoder(full=full, model=model)

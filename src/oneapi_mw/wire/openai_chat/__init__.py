@@ -10,7 +10,6 @@ from dataclasses import replace
 from types import MappingProxyType
 
 from oneapi_mw.canonical.call import BODY_ALONE, Call, Outside
-from oneapi_mw.canonical.frames import Answer
 from oneapi_mw.canonical.request import Request
 from oneapi_mw.canonical.response import Response
 from oneapi_mw.errors import GatewayError, UpstreamError
@@ -76,12 +75,6 @@ class ChatCompletions(WireFormat):
     def prepare_upstream(self, call: Call, *, target: Target, include_usage: bool) -> Outgoing:
         call, dropped = calls.with_functions_alone(call, target)
         return Outgoing(calls.prepare_upstream(call, target=target, include_usage=include_usage), (), dropped)
-
-    def restore_model(self, answer: Answer, model: str) -> Answer:
-        if answer.body.get("model") == model or "model" not in answer.body:
-            return answer
-        body = {**answer.body, "model": model}
-        return Answer(answer.format, dumps(body), body)
 
     def stream_decoder(self, *, full: bool, model: str | None, hide_usage: bool) -> StreamDecoder:
         return ChatStreamDecoder(full=full, model=model, hide_usage=hide_usage)

@@ -8,7 +8,6 @@ from __future__ import annotations
 from types import MappingProxyType
 
 from oneapi_mw.canonical.call import BODY_ALONE, Call, Outside
-from oneapi_mw.canonical.frames import Answer
 from oneapi_mw.canonical.request import Request
 from oneapi_mw.canonical.response import Response
 from oneapi_mw.errors import GatewayError, UpstreamError
@@ -67,12 +66,6 @@ class Responses(WireFormat):
 
     def prepare_upstream(self, call: Call, *, target: Target, include_usage: bool) -> Outgoing:
         return Outgoing(calls.prepare_upstream(call, model=target.model))  # usage is always told
-
-    def restore_model(self, answer: Answer, model: str) -> Answer:
-        if answer.body.get("model") == model or "model" not in answer.body:
-            return answer
-        body = {**answer.body, "model": model}
-        return Answer(answer.format, dumps(body), body)
 
     def stream_decoder(self, *, full: bool, model: str | None, hide_usage: bool) -> StreamDecoder:
         return ResponsesStreamDecoder(full=full, model=model)  # usage is part of an event nobody can do without
