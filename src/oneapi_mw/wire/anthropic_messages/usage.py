@@ -11,9 +11,9 @@ from typing import Any
 
 from oneapi_mw.types import JsonObject
 from oneapi_mw.usage import Usage, service_variant
+from oneapi_mw.wire.counts import object_in, read_count
 from oneapi_mw.wire.extras import mapped, merged, unmapped
 
-MAX_TOKENS = 1_000_000_000
 _INPUT_SIDE = ("input_tokens", "cache_read_input_tokens", "cache_creation_input_tokens")
 _HOSTED = (("web_search", "web_search_requests"), ("web_fetch", "web_fetch_requests"))
 _MAPPED = mapped(
@@ -32,25 +32,25 @@ def merge_reports(known: Mapping[str, Any], report: Mapping[str, Any]) -> JsonOb
     """The reports of one stream as one. Each is cumulative: what it leaves out stays. The input side of a later one
     counts unless it is all zero, as some proxies write it; gateways begin with an estimate and correct it."""
     new = {key: value for key, value in report.items() if value is not None}
-    if not any(_count(new.get(name)) for name in _INPUT_SIDE):
+    if not any(read_count(new.get(name)) for name in _INPUT_SIDE):
         new = {key: value for key, value in new.items() if key not in _INPUT_SIDE or key not in known}
     return {**known, **new}
 
 
 def decode_usage(report: Mapping[str, Any]) -> Usage | None:
     """The report as a record; `None` when it says nothing or its main counts are no counts."""
-    fresh, output = _count(report.get("input_tokens")), _count(report.get("output_tokens"))
+    fresh, output = read_count(report.get("input_tokens")), read_count(report.get("output_tokens"))
     if fresh is None and output is None:
         return None
-    read = _count(report.get("cache_read_input_tokens")) or 0
+    read = read_count(report.get("cache_read_input_tokens")) or 0
     short, long = _writes(report)
     prompt, output = (fresh or 0) + read + short + long, output or 0
     more_prompt, more_output = _compaction(report.get("iterations"))
     prompt, output = prompt + more_prompt, output + more_output
     if not prompt and not output:
         return None
-    details, hosted = _object(report, "output_tokens_details"), _object(report, "server_tool_use")
-    reasoning = _count(details.get("thinking_tokens"))
+    details, hosted = object_in(report, "output_tokens_details"), object_in(report, "server_tool_use")
+    reasoning = read_count(details.get("thinking_tokens"))
     return Usage(
         input_tokens=prompt,
         output_tokens=output,
@@ -58,17 +58,17 @@ def decode_usage(report: Mapping[str, Any]) -> Usage | None:
         cache_write_5m=short,
         cache_write_1h=long,
         reasoning=None if reasoning is None else min(reasoning, output),
-        hosted=tuple((kind, count) for kind, name in _HOSTED if (count := _count(hosted.get(name)))),
+        hosted=tuple((kind, count) for kind, name in _HOSTED if (count := read_count(hosted.get(name)))),
         variant=service_variant(report.get("speed")) or service_variant(report.get("service_tier")),
     )
 
 
 def _writes(report: Mapping[str, Any]) -> tuple[int, int]:
     """Cache writes for five minutes and for an hour. What the split leaves out is of the short kind."""
-    split = _object(report, "cache_creation")
-    short = _count(split.get("ephemeral_5m_input_tokens")) or 0
-    long = _count(split.get("ephemeral_1h_input_tokens")) or 0
-    whole = _count(report.get("cache_creation_input_tokens")) or 0
+    split = object_in(report, "cache_creation")
+    short = read_count(split.get("ephemeral_5m_input_tokens")) or 0
+    long = read_count(split.get("ephemeral_1h_input_tokens")) or 0
+    whole = read_count(report.get("cache_creation_input_tokens")) or 0
     return (short + max(0, whole - short - long), long)
 
 
@@ -77,8 +77,8 @@ def _compaction(iterations: object) -> tuple[int, int]:
     prompt = output = 0
     for entry in iterations if isinstance(iterations, list) else ():
         if isinstance(entry, dict) and entry.get("type") == "compaction":
-            prompt += sum(_count(entry.get(name)) or 0 for name in _INPUT_SIDE)
-            output += _count(entry.get("output_tokens")) or 0
+            prompt += sum(read_count(entry.get(name)) or 0 for name in _INPUT_SIDE)
+            output += read_count(entry.get("output_tokens")) or 0
     return prompt, output
 
 
@@ -121,15 +121,3 @@ def encode_usage(
     if buffered and tier in _TIERS_BACK:
         body["service_tier"] = _TIERS_BACK[tier]
     return merged(body, rest or {})
-
-
-def _count(value: object) -> int | None:
-    """A well-formed count. Negative ones are cut to zero; absurd or mistyped ones are none."""
-    if type(value) is not int or value > MAX_TOKENS:
-        return None
-    return max(0, value)
-
-
-def _object(report: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    value = report.get(name)
-    return value if isinstance(value, dict) else {}

@@ -10,9 +10,9 @@ from typing import Any
 
 from oneapi_mw.types import JsonObject
 from oneapi_mw.usage import Usage, service_variant
+from oneapi_mw.wire.counts import read_count
 from oneapi_mw.wire.extras import mapped, merged, unmapped
 
-MAX_TOKENS = 1_000_000_000
 _COUNTS = (
     "promptTokenCount",
     "cachedContentTokenCount",
@@ -39,7 +39,7 @@ def merge_usage(known: Mapping[str, Any], report: Mapping[str, Any]) -> JsonObje
 
 def decode_usage(usage: Mapping[str, Any], hosted: tuple[tuple[str, int], ...] = ()) -> Usage | None:
     """The report as a record; `None` when it says nothing."""
-    prompt, cached, said, thoughts, tool, total = (_count(usage.get(name)) for name in _COUNTS)
+    prompt, cached, said, thoughts, tool, total = (read_count(usage.get(name)) for name in _COUNTS)
     if prompt is None and said is None and total is None and thoughts is None:
         return None
     tool_prompt = tool or 0
@@ -131,13 +131,6 @@ def _modalities(usage: Mapping[str, Any], *names: str) -> dict[str, int]:
         entries = usage.get(name)
         for entry in entries if isinstance(entries, list) else ():
             if isinstance(entry, dict) and isinstance(entry.get("modality"), str):
-                count = _count(entry.get("tokenCount")) or 0
+                count = read_count(entry.get("tokenCount")) or 0
                 found[entry["modality"]] = found.get(entry["modality"], 0) + count
     return found
-
-
-def _count(value: object) -> int | None:
-    """A well-formed count. Negative ones are cut to zero; absurd or mistyped ones are none."""
-    if type(value) is not int or value > MAX_TOKENS:
-        return None
-    return max(0, value)

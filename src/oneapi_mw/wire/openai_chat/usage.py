@@ -11,9 +11,8 @@ from typing import Any
 
 from oneapi_mw.types import JsonObject
 from oneapi_mw.usage import Usage
+from oneapi_mw.wire.counts import object_in, read_count
 from oneapi_mw.wire.extras import mapped, merged, unmapped
-
-MAX_TOKENS = 1_000_000_000
 
 
 def find_usage(document: Mapping[str, Any]) -> Mapping[str, Any] | None:
@@ -34,14 +33,14 @@ def find_usage(document: Mapping[str, Any]) -> Mapping[str, Any] | None:
 
 def decode_usage(usage: Mapping[str, Any]) -> Usage | None:
     """The report as a record; `None` when it says nothing or its main counts are no counts."""
-    prompt, completion = _count(usage.get("prompt_tokens")), _count(usage.get("completion_tokens"))
+    prompt, completion = read_count(usage.get("prompt_tokens")), read_count(usage.get("completion_tokens"))
     if prompt is None and completion is None:
         return None
     prompt, completion = prompt or 0, completion or 0
-    total = _count(usage.get("total_tokens"))
+    total = read_count(usage.get("total_tokens"))
     prompt_parts, completion_parts = (
-        _object(usage, "prompt_tokens_details"),
-        _object(usage, "completion_tokens_details"),
+        object_in(usage, "prompt_tokens_details"),
+        object_in(usage, "completion_tokens_details"),
     )
 
     cache_read = _first(
@@ -78,13 +77,13 @@ def _cached_outside(usage: Mapping[str, Any], total: int | None, sum_: int) -> i
     read, written = usage.get("cache_read_input_tokens"), usage.get("cache_creation_input_tokens")
     if not read and not written:
         return 0
-    apart = (_count(read) or 0) + (_count(written) or 0)
+    apart = (read_count(read) or 0) + (read_count(written) or 0)
     return apart if total == sum_ + apart else 0
 
 
 def _with_reasoning(completion: int, reported: object, total: int | None, prompt: int) -> tuple[int, int | None]:
     """(output with reasoning inside, reasoning). xAI and Gemini's compatible endpoint report it beside."""
-    reasoning = _count(reported)
+    reasoning = read_count(reported)
     if total is None or total <= prompt + completion:
         return completion, reasoning
     missing = total - prompt - completion
@@ -150,25 +149,13 @@ def unmapped_usage(usage: Mapping[str, Any]) -> JsonObject:
     return unmapped(usage, _MAPPED)
 
 
-def _count(value: object) -> int | None:
-    """A well-formed count. Negative ones are cut to zero; absurd or mistyped ones are none."""
-    if type(value) is not int or value > MAX_TOKENS:
-        return None
-    return max(0, value)
-
-
 def _part(parts: Mapping[str, Any], name: str, whole: int) -> int:
     count = parts.get(name)
-    return min(_count(count) or 0, whole) if count else 0
+    return min(read_count(count) or 0, whole) if count else 0
 
 
 def _first(*values: object) -> int:
     for value in values:
-        if value is not None and (count := _count(value)) is not None:
+        if value is not None and (count := read_count(value)) is not None:
             return count
     return 0
-
-
-def _object(usage: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    value = usage.get(name)
-    return value if isinstance(value, dict) else {}

@@ -10,9 +10,9 @@ from typing import Any
 
 from oneapi_mw.types import JsonObject
 from oneapi_mw.usage import Usage, service_variant
+from oneapi_mw.wire.counts import object_in, read_count
 from oneapi_mw.wire.extras import mapped, merged, unmapped
 
-MAX_TOKENS = 1_000_000_000
 _MAPPED = mapped(
     "input_tokens",
     "output_tokens",
@@ -27,17 +27,17 @@ def decode_usage(response: Mapping[str, Any]) -> Usage | None:
     usage = response.get("usage")
     if not isinstance(usage, dict):
         return None
-    prompt, output = _count(usage.get("input_tokens")), _count(usage.get("output_tokens"))
+    prompt, output = read_count(usage.get("input_tokens")), read_count(usage.get("output_tokens"))
     if not prompt and not output:
         return None
     prompt, output = prompt or 0, output or 0
-    prompt_parts, output_parts = _object(usage, "input_tokens_details"), _object(usage, "output_tokens_details")
-    cache_read = min(_count(prompt_parts.get("cached_tokens")) or 0, prompt)
+    prompt_parts, output_parts = object_in(usage, "input_tokens_details"), object_in(usage, "output_tokens_details")
+    cache_read = min(read_count(prompt_parts.get("cached_tokens")) or 0, prompt)
     short, long = _writes(prompt_parts)
     # Whatever does not fit is cut from the writes first: they are the dearest part.
     long = min(long, prompt - cache_read)
     short = min(short, prompt - cache_read - long)
-    reasoning = _count(output_parts.get("reasoning_tokens"))
+    reasoning = read_count(output_parts.get("reasoning_tokens"))
     return Usage(
         input_tokens=prompt,
         output_tokens=output,
@@ -52,16 +52,16 @@ def decode_usage(response: Mapping[str, Any]) -> Usage | None:
 
 def _writes(parts: Mapping[str, Any]) -> tuple[int, int]:
     """Cache writes for 30 minutes and for 12 hours."""
-    split = _object(parts, "cache_write_tokens_details")
-    short, long = _count(split.get("ttl_30m_tokens")), _count(split.get("ttl_12h_tokens"))
+    split = object_in(parts, "cache_write_tokens_details")
+    short, long = read_count(split.get("ttl_30m_tokens")), read_count(split.get("ttl_12h_tokens"))
     if short is None and long is None:
-        return _count(parts.get("cache_write_tokens")) or 0, 0
+        return read_count(parts.get("cache_write_tokens")) or 0, 0
     return short or 0, long or 0
 
 
 def _hosted(response: Mapping[str, Any]) -> tuple[tuple[str, int], ...]:
     """Web searches: as told, else as many as are in the output."""
-    told = _count(_object(_object(response, "tool_usage"), "web_search").get("num_requests"))
+    told = read_count(object_in(object_in(response, "tool_usage"), "web_search").get("num_requests"))
     output = response.get("output")
     searches = sum(_is_search(item) for item in output) if isinstance(output, list) else 0
     count = searches if told is None else told
@@ -108,15 +108,3 @@ def unmapped_usage(response: Mapping[str, Any]) -> JsonObject:
     """What of a response's usage the record has no place for."""
     usage = response.get("usage")
     return unmapped(usage, _MAPPED) if isinstance(usage, dict) else {}
-
-
-def _count(value: object) -> int | None:
-    """A well-formed count. Negative ones are cut to zero; absurd or mistyped ones are none."""
-    if type(value) is not int or value > MAX_TOKENS:
-        return None
-    return max(0, value)
-
-
-def _object(value: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    inner = value.get(name)
-    return inner if isinstance(inner, dict) else {}

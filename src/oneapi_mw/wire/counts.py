@@ -1,0 +1,22 @@
+"""Numbers in reports of usage, whoever wrote them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+MAX_TOKENS = 1_000_000_000
+"""More of anything in one answer is a fault of who reports it."""
+
+
+def read_count(value: object) -> int | None:
+    """A well-formed count. Negative ones are cut to zero; absurd or mistyped ones are none."""
+    if type(value) is not int or value > MAX_TOKENS:
+        return None
+    return max(0, value)
+
+
+def object_in(report: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    """A part of a report; an empty one where it has none of that name."""
+    value = report.get(name)
+    return value if isinstance(value, dict) else {}
