@@ -31,6 +31,7 @@ from oneapi_mw.types import JsonObject
 from oneapi_mw.wire.anthropic_messages.blocks import BlockWriter, is_blank, plain
 from oneapi_mw.wire.anthropic_messages.content import CODE, ENVELOPE, NAME, decode_content, extras, extras_of
 from oneapi_mw.wire.anthropic_messages.losses import refused
+from oneapi_mw.wire.compaction import summary_of
 from oneapi_mw.wire.extras import mapped, merged
 from oneapi_mw.wire.fields import Fields
 from oneapi_mw.wire.hosted import spoken
@@ -228,16 +229,9 @@ class MessagesWriter:
     def _foreign(self, block: Opaque, where: str) -> list[Block]:
         """Something only another format knows. A summary that nobody else can read is worth more than silence."""
         if block.kind == "compaction":
-            summary = block.value.get("content") if isinstance(block.value, dict) else None
-            if isinstance(summary, str) and summary.strip():
-                self.losses.emulate(f"{where}.compaction")
-                return [Text(summary)]
-            raise InvalidRequest(
-                "The conversation was compacted by another vendor, who alone can read the summary: "
-                "send the turns themselves",
-                status=409,
-                code="state_not_portable",
-            )
+            summary = summary_of(block)
+            self.losses.emulate(f"{where}.compaction")
+            return [Text(summary)]
         if block.kind == "item_ref":
             raise refused(self._request, "turns", "A reference to a stored item")
         self.losses.drop(f"{where}.{block.type}")

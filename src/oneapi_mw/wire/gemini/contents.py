@@ -40,6 +40,7 @@ from oneapi_mw.errors import InvalidRequest
 from oneapi_mw.jsontext import well_formed
 from oneapi_mw.types import JsonObject
 from oneapi_mw.wire.arguments import history_object, parsed, wrapped_text
+from oneapi_mw.wire.compaction import summary_of
 from oneapi_mw.wire.extras import merged
 from oneapi_mw.wire.gemini.content import (
     FILES,
@@ -183,16 +184,9 @@ class ContentsWriter:
 
     def _foreign(self, block: Opaque, where: str) -> list[Block]:
         if block.kind == "compaction":
-            summary = block.value.get("content") if isinstance(block.value, dict) else None
-            if isinstance(summary, str) and summary.strip():
-                self._losses.emulate(f"{where}.compaction")
-                return [Text(summary)]
-            raise InvalidRequest(
-                "The conversation was compacted by another vendor, who alone can read the summary: "
-                "send the turns themselves",
-                status=409,
-                code="state_not_portable",
-            )
+            summary = summary_of(block)
+            self._losses.emulate(f"{where}.compaction")
+            return [Text(summary)]
         if block.kind == "item_ref":
             raise refused(self._request, "turns", "A reference to a stored item")
         self._losses.drop(f"{where}.{block.type}")

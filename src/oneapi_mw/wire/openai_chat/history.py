@@ -37,10 +37,10 @@ from oneapi_mw.canonical.blocks import (
     Video,
 )
 from oneapi_mw.canonical.request import Request, Turn
-from oneapi_mw.errors import InvalidRequest
 from oneapi_mw.jsontext import dumps
 from oneapi_mw.types import JsonObject
 from oneapi_mw.wire.arguments import history_object, text_for_clients, wrapped_text
+from oneapi_mw.wire.compaction import summary_of
 from oneapi_mw.wire.hosted import spoken
 from oneapi_mw.wire.losses import Losses
 from oneapi_mw.wire.names import NameMap, qualified
@@ -401,13 +401,7 @@ class MessagesWriter:
         if block.kind != "compaction":
             self._losses.drop(f"{where}.{block.type}")
             return ""
-        summary = block.value.get("content") if isinstance(block.value, dict) else None
-        if not isinstance(summary, str) or not summary.strip():
-            raise InvalidRequest(
-                "This conversation was compacted by another vendor, which alone can read it: start it anew",
-                status=409,
-                code="state_not_portable",
-            )
+        summary = summary_of(block)
         self._losses.emulate(f"{where}.compaction")
         return summary
 

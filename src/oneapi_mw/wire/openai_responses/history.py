@@ -30,8 +30,8 @@ from oneapi_mw.canonical.blocks import (
     Video,
 )
 from oneapi_mw.canonical.request import Request, Turn
-from oneapi_mw.errors import InvalidRequest
 from oneapi_mw.types import JsonObject
+from oneapi_mw.wire.compaction import summary_of
 from oneapi_mw.wire.extras import merged
 from oneapi_mw.wire.hosted import spoken
 from oneapi_mw.wire.ids import openai_id
@@ -355,13 +355,7 @@ class _Writer:
         if block.kind != "compaction":
             self._losses.drop(f"{where}.{block.type}")
             return
-        summary = block.value.get("content") if isinstance(block.value, dict) else None
-        if not isinstance(summary, str) or not summary:
-            raise InvalidRequest(
-                "This conversation was compacted by another vendor, which alone can read it: start it anew",
-                status=409,
-                code="state_not_portable",
-            )
+        summary = summary_of(block)
         self._losses.emulate(f"{where}.compaction")
         self._out.items.append({"type": "message", "role": "assistant", "content": summary})
 
