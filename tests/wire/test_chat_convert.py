@@ -75,13 +75,12 @@ from oneapi_mw.wire.target import ConversionOptions, Target
 from tests.vendors.direct import ask
 from tests.vendors.media import PNG as PNG_PIXEL
 from tests.vendors.openai_chat import OpenAIChat
+from tests.wire.requests import HI, PNG, WEATHER, asked, assistant, user
 
 Json = dict[str, Any]
-PNG = "iVBORw0KGgo="
 PNG_URL = {"url": f"data:image/png;base64,{PNG}"}
 SDK_REQUEST: TypeAdapter[Any] = TypeAdapter(completion_create_params.CompletionCreateParams)
 SDK_MESSAGE: TypeAdapter[Any] = TypeAdapter(ChatCompletionMessageParam)
-HI = Turn("user", (Text("Hi"),))
 SOMEBODY = Target("m")
 
 
@@ -92,10 +91,6 @@ def openai(model: str = "gpt-4o", **more: Any) -> Target:
 
 def at(provider: str, model: str = "nobody-knows", **more: Any) -> Target:
     return Target("m", rules_of(model), provider=provider, **more)
-
-
-def asked(*turns: Turn, format: str = "anthropic_messages", **fields: Any) -> Request:
-    return Request(format, "m", turns or (HI,), **fields)
 
 
 def encode(request: Request, target: Target = SOMEBODY) -> Encoded:
@@ -128,7 +123,6 @@ def refusal(request: Request, target: Target = SOMEBODY) -> InvalidRequest:
 
 # The worked examples, from each other format.
 
-WEATHER = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
 SUM = {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"], "additionalProperties": False}
 LONG = {"type": "text", "text": "LONG", "prompt_cache_breakpoint": {"mode": "explicit", "ttl": "12h"}}
 
@@ -661,7 +655,7 @@ ANSWER = ToolResult("c", (Text("r"),))
 
 def loop(*blocks: Block, target: Target) -> Json:
     """The assistant's message in a loop with one call."""
-    turns = (HI, Turn("assistant", (*blocks, CALL)), Turn("user", (ANSWER,)))
+    turns = (HI, assistant(*blocks, CALL), user(ANSWER))
     found: Json = encode(asked(*turns), target).body["messages"][1]
     return found
 
@@ -714,7 +708,7 @@ def test_cv_52_signatures_go_only_to_who_made_them(target: Target, details: bool
 
 
 def test_signatures_of_calls_go_to_google_alone() -> None:
-    turns = (HI, Turn("assistant", (replace(CALL, opaque=GOOGLE),)), Turn("user", (ANSWER,)))
+    turns = (HI, assistant(replace(CALL, opaque=GOOGLE)), user(ANSWER))
 
     def call_at(target: Target) -> Json:
         call: Json = encode(asked(*turns), target).body["messages"][1]["tool_calls"][0]
@@ -771,7 +765,7 @@ def test_cv_24_a_function_without_parameters_has_an_empty_object(parameters: Jso
 
 def test_parameters_that_are_no_object_are_put_into_one() -> None:
     request = asked(
-        Turn("assistant", (ToolCall("c", "f", '{"value":"a"}'),)),
+        assistant(ToolCall("c", "f", '{"value":"a"}')),
         tools=(FunctionTool("f", parameters={"type": "string"}),),
     )
     encoded = encode(request)
@@ -808,7 +802,7 @@ LONG_NAME = "get_" + "weather_" * 12
 
 
 def test_cv_15_names_are_made_legal_everywhere_and_restored() -> None:
-    history = (HI, Turn("assistant", (ToolCall("c", LONG_NAME, "{}"),)), Turn("user", (ANSWER,)))
+    history = (HI, assistant(ToolCall("c", LONG_NAME, "{}")), user(ANSWER))
     choice = ToolChoice("required", (("function", LONG_NAME),))
     encoded = encode(asked(*history, tools=(FunctionTool(LONG_NAME), FunctionTool("a.b")), tool_choice=choice))
     names = [tool["function"]["name"] for tool in encoded.body["tools"]]
@@ -836,7 +830,7 @@ def test_custom_tools_are_openais() -> None:
         "description": "Edits.",
         "format": {"type": "grammar", "grammar": {"syntax": "lark", "definition": "start: /x/"}},
     }
-    history = (HI, Turn("assistant", (ToolCall("c", "patch", 'a "b"', "custom"),)), Turn("user", (ANSWER,)))
+    history = (HI, assistant(ToolCall("c", "patch", 'a "b"', "custom")), user(ANSWER))
     choice = ToolChoice("required", (("custom", "patch"),))
     encoded = encode(asked(*history, tools=(PATCH,), tool_choice=choice), openai("gpt-5"))
     assert encoded.body["tools"] == [{"type": "custom", "custom": custom}]
@@ -849,7 +843,7 @@ def test_custom_tools_are_openais() -> None:
 
 
 def test_custom_tools_are_functions_elsewhere_and_come_back() -> None:
-    history = (HI, Turn("assistant", (ToolCall("c", "patch", 'a "b"', "custom"),)), Turn("user", (ANSWER,)))
+    history = (HI, assistant(ToolCall("c", "patch", 'a "b"', "custom")), user(ANSWER))
     choice = ToolChoice("required", (("custom", "patch"),))
     encoded = encode(asked(*history, tools=(PATCH, CustomTool("say")), tool_choice=choice), at("custom"))
     description = "Edits.\n\nThe input follows this lark grammar:\nstart: /x/"
@@ -995,7 +989,7 @@ def test_json_mode_names_json() -> None:
     found = body(asked(output=JSON))
     assert found["response_format"] == {"type": "json_object"}
     assert found["messages"][0] == says("system", "Answer with one JSON object and nothing else.")
-    named = asked(Turn("user", (Text("as json"),)), output=JSON)
+    named = asked(user(Text("as json")), output=JSON)
     assert body(named)["messages"] == [says("user", "as json")]
 
 
@@ -1097,8 +1091,8 @@ def test_instructions_of_models_without_any_are_said_by_the_user() -> None:
 def test_cv_16_results_follow_their_calls() -> None:
     first, second = ToolCall("a", "f", ""), ToolCall("b", "g", "{}")
     turns = (
-        Turn("assistant", (first, second)),
-        Turn("user", (Text("Wait."), ToolResult("b", (Text("1"), Text("2")), "g"), ToolResult("x", (Text("?"),)))),
+        assistant(first, second),
+        user(Text("Wait."), ToolResult("b", (Text("1"), Text("2")), "g"), ToolResult("x", (Text("?"),))),
     )
     encoded = encode(asked(*turns))
     assert encoded.body["messages"][1:] == [
@@ -1119,7 +1113,7 @@ def test_cv_16_results_follow_their_calls() -> None:
 
 
 def test_several_texts_of_a_result_stay_apart_at_openai() -> None:
-    turns = (Turn("assistant", (CALL,)), Turn("user", (ToolResult("c", (Text("1"), Text("2"))),)))
+    turns = (assistant(CALL), user(ToolResult("c", (Text("1"), Text("2")))))
     content = encode(asked(*turns), openai()).body["messages"][1]["content"]
     assert content == [{"type": "text", "text": "1"}, {"type": "text", "text": "2"}]
 
@@ -1131,7 +1125,7 @@ def test_what_a_result_holds_besides_text() -> None:
         Image(Url("https://a.example/1.png")),
         Document(Inline("application/pdf", "JVBERi0=")),
     )
-    turns = (Turn("assistant", (CALL,)), Turn("user", (ToolResult("c", blocks), Text("And?"))))
+    turns = (assistant(CALL), user(ToolResult("c", blocks), Text("And?")))
     _, result, shown, after = encode(asked(*turns), openai()).body["messages"]
     assert result["content"] == (
         '<document title="A">\nabc\n</document>\nT - https://a.example\nfound\n'
@@ -1152,7 +1146,7 @@ def test_what_a_result_holds_besides_text() -> None:
     [((), "Error:"), ((Text("Error: x"),), "Error: x"), ((Text("x"),), "Error: x"), ((Text("Error:x"),), "Error:x")],
 )
 def test_errors_are_said_in_front(blocks: tuple[Block, ...], content: str) -> None:
-    turns = (Turn("assistant", (CALL,)), Turn("user", (ToolResult("c", blocks, is_error=True),)))
+    turns = (assistant(CALL), user(ToolResult("c", blocks, is_error=True)))
     assert encode(asked(*turns)).body["messages"][1]["content"] == content
 
 
@@ -1161,7 +1155,7 @@ def test_errors_are_said_in_front(blocks: tuple[Block, ...], content: str) -> No
 )
 def test_ids_are_made_legal_for_the_host(target: Target, length: int) -> None:
     long = "x" * 70
-    turns = (Turn("assistant", (ToolCall(long, "f", "{}"),)), Turn("user", (ToolResult(long, (Text("r"),)),)))
+    turns = (assistant(ToolCall(long, "f", "{}")), user(ToolResult(long, (Text("r"),))))
     call, result = encode(asked(*turns), target).body["messages"]
     assert call["tool_calls"][0]["id"] == result["tool_call_id"]
     assert len(result["tool_call_id"]) == length
@@ -1177,7 +1171,7 @@ def test_documents_and_search_results_become_text() -> None:
         Document(Inline("text/csv", "YSxi"), filename="t.csv", cite=True),
         SearchResult("https://a.example", "T", (Text("found"),)),
     )
-    request = asked(Turn("user", blocks))
+    request = asked(user(*blocks))
     assert [part["text"] for part in body(request)["messages"][0]["content"]] == [
         "Read this.",
         '<document title="A">\nabc\n</document>',
@@ -1244,7 +1238,7 @@ def test_video_is_for_hosts_that_show_it() -> None:
     ],
 )
 def test_what_cannot_be_shown_is_refused(block: Block, target: Target, what: str) -> None:
-    error = refusal(asked(Turn("user", (block,))), target)
+    error = refusal(asked(user(block)), target)
     assert error.message.startswith(f"{what} cannot")
     assert error.param == "messages"
 
@@ -1262,7 +1256,7 @@ def test_what_the_assistant_did_elsewhere() -> None:
         Audio(transcript="heard"),
         Text("b"),
     )
-    request = asked(Turn("assistant", blocks), HI)
+    request = asked(assistant(*blocks), HI)
     said, _ = body(request)["messages"]
     assert said == {**says("assistant", "a\n\nSearched: q\n\nBefore.\n\nheard\n\nb"), "refusal": "No."}
     assert dropped(request) == (
@@ -1276,13 +1270,13 @@ def test_what_the_assistant_did_elsewhere() -> None:
 
 def test_a_sealed_compaction_cannot_be_carried_over() -> None:
     sealed = Opaque("compaction", "openai_responses", "compaction", {"encrypted_content": "x"})
-    error = refusal(asked(Turn("assistant", (sealed,))))
+    error = refusal(asked(assistant(sealed)))
     assert (error.status, error.code) == (409, "state_not_portable")
 
 
 def test_pictures_of_the_assistant_are_shown_by_the_user_behind_its_results() -> None:
     picture = Image(Inline("image/png", PNG))
-    turns = (Turn("assistant", (Text("See."), picture, CALL)), Turn("user", (ANSWER, Text("Nice."))))
+    turns = (assistant(Text("See."), picture, CALL), user(ANSWER, Text("Nice.")))
     _, result, shown, said = encode(asked(*turns)).body["messages"]
     assert result["role"] == "tool"
     assert shown["content"] == [
@@ -1302,13 +1296,13 @@ def test_names_of_speakers() -> None:
 
 def test_turns_that_say_nothing_are_left_out() -> None:
     nothing = Opaque("foreign", "anthropic_messages", "x", {})
-    empty = asked(HI, Turn("assistant", ()), Turn("user", (Text(""),)), Turn("user", (nothing,)))
+    empty = asked(HI, assistant(), user(Text("")), user(nothing))
     assert body(empty)["messages"] == [says("user", "Hi"), says("user", "")]
 
 
 # Prefill.
 
-BEGUN = Turn("assistant", (Text("The answer"),))
+BEGUN = assistant(Text("The answer"))
 NO_PREFILL = ModelRules(prefill="no")
 
 
@@ -1319,8 +1313,8 @@ def test_cv_14_a_beginning_of_the_answer() -> None:
     emulating = Target("m", NO_PREFILL, options=ConversionOptions(emulate_prefill=True))
     assert body(asked(HI, BEGUN), emulating)["messages"][-1] == says("user", "Continue.")
     assert dropped(asked(HI, BEGUN), emulating) == ("prefill=emulated",)
-    assert body(asked(HI, Turn("assistant", (Text(" "),))), refusing)["messages"] == [says("user", "Hi")]
-    paused = asked(HI, Turn("assistant", (HostedCall("web_search", "w", "web_search"),)))
+    assert body(asked(HI, assistant(Text(" "))), refusing)["messages"] == [says("user", "Hi")]
+    paused = asked(HI, assistant(HostedCall("web_search", "w", "web_search")))
     assert refusal(paused).message.startswith("an answer to be continued")
 
 
@@ -1329,8 +1323,8 @@ def test_cv_14_a_beginning_of_the_answer() -> None:
 
 def test_marks_are_written_where_they_are_read() -> None:
     marked = asked(
-        Turn("user", (Text("Hi", cache=CacheMark()),)),
-        Turn("assistant", (Text("Yes.", cache=CacheMark("5m")),)),
+        user(Text("Hi", cache=CacheMark())),
+        assistant(Text("Yes.", cache=CacheMark("5m"))),
         HI,
         system=(Text("LONG", cache=CacheMark("1h")),),
     )
@@ -1347,7 +1341,7 @@ def test_marks_are_written_where_they_are_read() -> None:
 
 
 def test_four_marks_at_most_the_last_of_the_instructions_among_them() -> None:
-    turns = [Turn("user", (Text(f"{number}", cache=CacheMark()),)) for number in range(5)]
+    turns = [user(Text(f"{number}", cache=CacheMark())) for number in range(5)]
     marked = asked(*turns, system=(Text("s1", cache=CacheMark()), Text("s2", cache=CacheMark())))
     found = body(marked, openai("gpt-5.6"))["messages"]
     texts = [
@@ -1568,12 +1562,14 @@ async def test_openai_takes_the_examples(number: int, model: str) -> None:
 
 async def test_openai_takes_whatever_a_client_of_another_format_asks() -> None:
     request = asked(
-        Turn("user", (Text("See", cache=CacheMark("1h")), Image(Inline("image/png", PNG_PIXEL)))),
-        Turn(
-            "assistant",
-            (CLAUDE, Text("Well."), ToolCall("x" * 70, LONG_NAME, ""), ToolCall("c", "patch", "x", "custom")),
+        user(Text("See", cache=CacheMark("1h")), Image(Inline("image/png", PNG_PIXEL))),
+        assistant(
+            CLAUDE,
+            Text("Well."),
+            ToolCall("x" * 70, LONG_NAME, ""),
+            ToolCall("c", "patch", "x", "custom"),
         ),
-        Turn("user", (ToolResult("c", (Text("1"), Text("2")), is_error=True),)),
+        user(ToolResult("c", (Text("1"), Text("2")), is_error=True)),
         system=(Text("One.", cache=CacheMark()), Text("Two.")),
         tools=(FunctionTool(LONG_NAME), STRICT, PATCH, FunctionTool("g", parameters={"type": "string"})),
         tool_choice=ToolChoice("auto", (("function", "f"), ("custom", "patch")), parallel=False),

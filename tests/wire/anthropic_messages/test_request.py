@@ -64,15 +64,14 @@ from oneapi_mw.errors import InvalidRequest
 from oneapi_mw.models.catalogue import rules_of
 from oneapi_mw.wire.anthropic_messages import FORMAT
 from oneapi_mw.wire.base import Encoded
-from oneapi_mw.wire.openai_chat import FORMAT as CHAT
 from oneapi_mw.wire.restore import Restoration
 from oneapi_mw.wire.schema import Emulation
 from oneapi_mw.wire.target import ConversionOptions, Target
+from tests.wire.requests import HI, PNG, WEATHER, asked, assistant, from_chat, user
 
 VENDOR = "anthropic-claude-v1"
 SONNET_45, OPUS_41, OPUS_46, OPUS_47 = "claude-sonnet-4-5", "claude-opus-4-1", "claude-opus-4-6", "claude-opus-4-7"
 OPUS_48, OPUS_5, OPUS_55 = "claude-opus-4-8", "claude-opus-5", "claude-opus-5-5"
-PIXEL = "iVBORw0KGgo="
 BODY: TypeAdapter[Any] = TypeAdapter(message_create_params.MessageCreateParamsNonStreaming)
 
 
@@ -82,11 +81,6 @@ def target(model: str = SONNET_45, **rest: Any) -> Target:
 
 def options(**rest: Any) -> dict[str, Any]:
     return {"options": ConversionOptions(**rest)}
-
-
-def chat(body: dict[str, Any]) -> Request:
-    raw = json.dumps({"model": "m", **body}).encode()
-    return CHAT.decode_request(CHAT.decode_call(raw, operation="chat"))
 
 
 def messages_call(body: dict[str, Any], *, betas: bytes = b"", operation: str = "chat") -> Call:
@@ -99,15 +93,7 @@ def messages(body: dict[str, Any], **rest: Any) -> Request:
 
 
 def request(*turns: Turn, format: str = "openai_responses", **rest: Any) -> Request:
-    return Request(format, "m", turns or (user(Text("Hi")),), **rest)
-
-
-def user(*blocks: Block, **rest: Any) -> Turn:
-    return Turn("user", blocks, **rest)
-
-
-def assistant(*blocks: Block) -> Turn:
-    return Turn("assistant", blocks)
+    return asked(*turns, format=format, **rest)
 
 
 def encode(made: Request, model: str = SONNET_45, **rest: Any) -> Encoded:
@@ -132,7 +118,6 @@ def refusal(made: Request, model: str = SONNET_45, **rest: Any) -> InvalidReques
 
 # The worked examples.
 
-WEATHER = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
 SUM = {
     "type": "object",
     "properties": {"n": {"type": "integer"}},
@@ -154,7 +139,7 @@ E2 = {
             "role": "user",
             "content": [
                 {"type": "text", "text": "What is it?"},
-                {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": PIXEL}},
+                {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": PNG}},
             ],
         }
     ],
@@ -189,7 +174,7 @@ E4 = {
                     "is_error": True,
                     "content": [
                         {"type": "text", "text": "low zoom"},
-                        {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": PIXEL}},
+                        {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": PNG}},
                     ],
                 },
             ],
@@ -250,13 +235,13 @@ def test_e1_from_chat() -> None:
         "max_completion_tokens": 100,
         "stop": ["END"],
     }
-    assert body_of(chat(source)) == E1
+    assert body_of(from_chat(source)) == E1
 
 
 def test_e2_from_chat() -> None:
-    image = {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{PIXEL}", "detail": "low"}}
+    image = {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{PNG}", "detail": "low"}}
     encoded = encode(
-        chat({"messages": [{"role": "user", "content": [{"type": "text", "text": "What is it?"}, image]}]})
+        from_chat({"messages": [{"role": "user", "content": [{"type": "text", "text": "What is it?"}, image]}]})
     )
     assert encoded.body == E2
     assert encoded.dropped == ("turns[0].detail",)
@@ -270,10 +255,10 @@ def test_cv_22_e3_from_chat_and_parallel_false() -> None:
         "tool_choice": {"type": "function", "function": {"name": "get_weather"}},
         "parallel_tool_calls": False,
     }
-    assert body_of(chat(source)) == E3
+    assert body_of(from_chat(source)) == E3
     del source["tool_choice"]
-    assert body_of(chat(source))["tool_choice"] == {"type": "auto", "disable_parallel_tool_use": True}
-    assert "tool_choice" not in body_of(chat({**source, "parallel_tool_calls": True}))
+    assert body_of(from_chat(source))["tool_choice"] == {"type": "auto", "disable_parallel_tool_use": True}
+    assert "tool_choice" not in body_of(from_chat({**source, "parallel_tool_calls": True}))
 
 
 def test_e4_from_canonical() -> None:
@@ -282,7 +267,7 @@ def test_e4_from_canonical() -> None:
         assistant(Text("Checking."), ToolCall("call_1", "weather", '{"city":"Oslo"}'), ToolCall("call_2", "map", "{}")),
         user(
             ToolResult("call_1", (Text("7 C"),)),
-            ToolResult("call_2", (Text("low zoom"), Image(Inline("image/png", PIXEL))), is_error=True),
+            ToolResult("call_2", (Text("low zoom"), Image(Inline("image/png", PNG))), is_error=True),
         ),
         tools=(FunctionTool("weather"), FunctionTool("map")),
     )
@@ -291,7 +276,7 @@ def test_e4_from_canonical() -> None:
 
 def test_e5_from_chat() -> None:
     form = {"type": "json_schema", "json_schema": {"name": "sum", "schema": SUM, "strict": True}}
-    encoded = encode(chat({"messages": [{"role": "user", "content": "2+2"}], "response_format": form}))
+    encoded = encode(from_chat({"messages": [{"role": "user", "content": "2+2"}], "response_format": form}))
     assert encoded.body == E5
     assert encoded.restore is None
 
@@ -306,7 +291,7 @@ def test_e6_from_chat() -> None:
         "messages": [{"role": "developer", "content": parts}, {"role": "user", "content": "Hi"}],
         "prompt_cache_options": {"mode": "explicit"},
     }
-    assert body_of(chat(source)) == E6
+    assert body_of(from_chat(source)) == E6
 
 
 def test_e7_from_chat() -> None:
@@ -319,7 +304,7 @@ def test_e7_from_chat() -> None:
             {"role": "user", "content": "+1"},
         ],
     }
-    assert body_of(chat(source), OPUS_5) == E7
+    assert body_of(from_chat(source), OPUS_5) == E7
 
 
 # Reading what clients of this format send.
@@ -539,7 +524,7 @@ def test_what_is_wrong_is_named(body: dict[str, Any], param: str) -> None:
 
 
 def test_the_user_speaks_first() -> None:
-    encoded = encode(request(assistant(Text("Hello")), user(Text("Hi"))))
+    encoded = encode(request(assistant(Text("Hello")), HI))
     assert [message["role"] for message in encoded.body["messages"]] == ["user", "assistant", "user"]
     assert encoded.body["messages"][0]["content"] == "."
     assert encoded.dropped == ("turns[0]=emulated",)
@@ -625,14 +610,14 @@ def test_cv_16_results_come_first_and_none_is_missing() -> None:
 
 
 def test_cv_14_a_prefill_the_model_cannot_do() -> None:
-    made = chat({"messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Well, "}]})
+    made = from_chat({"messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Well, "}]})
     assert content_of(made, SONNET_45) == ["Hi", "Well,"]
     error = refusal(made, OPUS_46)
     assert (error.status, error.param) == (400, "messages")
     assert content_of(made, OPUS_46, **options(emulate_prefill=True))[-1] == "Continue."
     thinking = replace(made, reasoning=ReasoningAsk(True, budget=2000))
     assert refusal(thinking, SONNET_45).code == "unsupported_parameter"
-    empty = chat({"messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": ""}]})
+    empty = from_chat({"messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": ""}]})
     assert content_of(empty, OPUS_46) == ["Hi"]
 
 
@@ -643,7 +628,7 @@ def test_names_of_speakers_are_lost() -> None:
 def test_pictures_of_the_assistant_move_to_the_user() -> None:
     made = request(
         user(Text("Draw")),
-        assistant(Text("Here"), Image(Inline("image/png", PIXEL)), ToolCall("1", "f", "")),
+        assistant(Text("Here"), Image(Inline("image/png", PNG)), ToolCall("1", "f", "")),
         user(ToolResult("1", (Text("ok"),)), Text("Nice")),
         tools=(FunctionTool("f"),),
     )
@@ -950,7 +935,7 @@ def test_files_need_their_beta() -> None:
 def test_images() -> None:
     jpeg = Inline("image/jpg", "/9j/4AAQ")
     assert block_of(Image(jpeg))["source"]["media_type"] == "image/jpeg"
-    assert block_of(Image(Inline("image/jpeg", PIXEL)))["source"]["media_type"] == "image/png"
+    assert block_of(Image(Inline("image/jpeg", PNG)))["source"]["media_type"] == "image/png"
     svg = Inline("image/svg+xml", "PHN2Zy8+")
     assert block_of(Image(svg)) == {"type": "text", "text": "<svg/>"}
     assert block_of(Image(Url("https://i.example/a.png"))) == {
@@ -1017,7 +1002,7 @@ def test_tool_results() -> None:
             ToolResult("0", (Text("a"), Text("b"))),
             ToolResult("1", (), is_error=True),
             ToolResult("2", (), is_error=False),
-            ToolResult("3", (Image(Inline("image/png", PIXEL), detail="high"),)),
+            ToolResult("3", (Image(Inline("image/png", PNG), detail="high"),)),
         ),
         tools=(FunctionTool("f"),),
     )
@@ -1383,7 +1368,7 @@ def test_a_schema_no_grammar_can_hold_is_emulated() -> None:
 
 
 def test_hosts_that_name_the_model_elsewhere() -> None:
-    made = request(user(Text("Hi")), betas=("context-1m-2025-08-07", "odd-2025-01-01"))
+    made = request(HI, betas=("context-1m-2025-08-07", "odd-2025-01-01"))
     bedrock = encode(made, platform="bedrock")
     assert bedrock.body["anthropic_version"] == "bedrock-2023-05-31"
     assert bedrock.body["anthropic_beta"] == ["context-1m-2025-08-07"]
@@ -1405,7 +1390,7 @@ def test_manual_thinking_with_tools_needs_a_beta() -> None:
 
 
 def test_counting_tokens() -> None:
-    source = chat({"messages": [{"role": "user", "content": "Hi"}], "stop": "x", "user": "u", "temperature": 0.5})
+    source = from_chat({"messages": [{"role": "user", "content": "Hi"}], "stop": "x", "user": "u", "temperature": 0.5})
     call = messages_call({"messages": [{"role": "user", "content": "Hi"}]}, operation="count_tokens")
     outgoing = FORMAT.encode_call(source, call, target=target())
     assert json.loads(outgoing.body) == {"model": SONNET_45, "messages": [{"role": "user", "content": "Hi"}]}
@@ -1421,10 +1406,10 @@ SAID = st.one_of(
     st.just(Refusal("no")),
     st.sampled_from([SIGNED, UNSIGNED, FOREIGN, REDACTED]),
     st.builds(ToolCall, CALL_IDS, st.sampled_from(["f", "g.h"]), st.sampled_from(["", "{}", "x"])),
-    st.just(Image(Inline("image/png", PIXEL))),
+    st.just(Image(Inline("image/png", PNG))),
     st.just(HostedCall("code", "ci_1", "code_interpreter", {"code": "1"})),
 )
-REPLIED = st.one_of(st.builds(Text, TEXTS), RESULTS, st.just(Image(Inline("image/png", PIXEL))))
+REPLIED = st.one_of(st.builds(Text, TEXTS), RESULTS, st.just(Image(Inline("image/png", PNG))))
 STEPS = st.lists(
     st.tuples(
         st.lists(SAID, max_size=3),
@@ -1494,9 +1479,7 @@ def assert_accepted(body: dict[str, Any]) -> None:
 
 NATIVE_BLOCKS = st.one_of(
     st.builds(Text, st.sampled_from(["a", "b "]), cache=st.none() | st.just(CacheMark("1h"))),
-    st.builds(
-        Image, st.sampled_from([Inline("image/png", PIXEL), Url("https://a.example"), FileRef("anthropic", "f")])
-    ),
+    st.builds(Image, st.sampled_from([Inline("image/png", PNG), Url("https://a.example"), FileRef("anthropic", "f")])),
     st.builds(
         Document,
         st.sampled_from([PlainText("x"), Nested((Text("y"),)), Inline("application/pdf", "JVBERi0=")]),

@@ -65,19 +65,16 @@ from oneapi_mw.errors import InvalidRequest
 from oneapi_mw.models.catalogue import rules_of
 from oneapi_mw.models.rules import UNKNOWN, ModelRules
 from oneapi_mw.types import JsonObject
-from oneapi_mw.wire import openai_chat
 from oneapi_mw.wire.gemini import FORMAT
 from oneapi_mw.wire.gemini.content import PLACEHOLDER
 from oneapi_mw.wire.target import ConversionOptions, Target
 from tests.canonical.strategies import blocks as any_block
+from tests.wire.requests import HI, PNG, WEATHER, assistant, from_chat, user
 
 VENDOR = "google-gemini-v1"
-PNG = "iVBORw0KGgo="
 GEMINI_3 = rules_of("gemini-3-flash")
 GEMINI_2_5 = rules_of("gemini-2.5-flash")
 GEMINI_1_5 = rules_of("gemini-1.5-pro")
-WEATHER = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
-HI = Turn("user", (Text("Hi"),))
 
 
 def to(rules: ModelRules = UNKNOWN, **more: Any) -> Target:
@@ -103,12 +100,6 @@ def call(body: JsonObject, *, action: str = "generateContent") -> Call:
 
 def decode(body: JsonObject) -> Request:
     return FORMAT.decode_request(call({"contents": [{"role": "user", "parts": [{"text": "Hi"}]}], **body}))
-
-
-def from_chat(body: JsonObject) -> Request:
-    return openai_chat.FORMAT.decode_request(
-        openai_chat.FORMAT.decode_call(orjson.dumps({"model": "m", **body}), operation="chat")
-    )
 
 
 def contents(*turns: Turn, target: Target | None = None, **more: Any) -> list[Any]:
@@ -241,7 +232,7 @@ def e4() -> Request:
         ToolCall("call_2", "map", "{}"),
     )
     results = (ToolResult("call_1", (Text("7 C"),)), ToolResult("call_2", (Text("low zoom"), image), is_error=True))
-    return request(Turn("user", (Text("Oslo, with map"),)), Turn("assistant", calls), Turn("user", results))
+    return request(user(Text("Oslo, with map")), assistant(*calls), user(*results))
 
 
 E4 = [
@@ -324,7 +315,7 @@ def test_e7_reasoning_asked_for_with_history() -> None:
     found = encode(asked, to(GEMINI_3))
     assert found["generationConfig"]["thinkingConfig"] == {"thinkingLevel": "HIGH", "includeThoughts": True}
     assert found["contents"][1] == {"role": "model", "parts": [{"text": "4"}]}
-    own = Turn("assistant", (Text("4", opaque=ReasoningOpaque("Ci4B", VENDOR)),))
+    own = assistant(Text("4", opaque=ReasoningOpaque("Ci4B", VENDOR)))
     assert contents(HI, own, HI)[1]["parts"] == [{"text": "4", "thoughtSignature": "Ci4B"}]
 
 
@@ -617,7 +608,7 @@ def test_what_a_tool_said(response: JsonObject, texts: list[str], structured: An
     ],
 )
 def test_what_a_tool_said_is_an_object(text: str, response: JsonObject) -> None:
-    turns = (HI, Turn("assistant", (ToolCall("c", "f", "{}"),)), Turn("user", (ToolResult("c", (Text(text),)),)))
+    turns = (HI, assistant(ToolCall("c", "f", "{}")), user(ToolResult("c", (Text(text),))))
     assert contents(*turns)[2]["parts"][0]["functionResponse"]["response"] == response
 
 
@@ -626,14 +617,14 @@ def test_what_a_tool_said_is_an_object(text: str, response: JsonObject) -> None:
 
 def test_signatures_travel_with_their_call_only_to_their_vendor() -> None:
     call_ = ToolCall("c", "f", "{}", opaque=ReasoningOpaque("EqQB", "anthropic-claude-v1"))
-    turns = (HI, Turn("assistant", (call_,)), Turn("user", (ToolResult("c", (Text("x"),)),)))
+    turns = (HI, assistant(call_), user(ToolResult("c", (Text("x"),))))
     assert "thoughtSignature" not in contents(*turns)[1]["parts"][0]
     sealed = replace(call_, opaque=ReasoningOpaque("oa1.gemini.x", ""))
-    assert "thoughtSignature" not in contents(HI, Turn("assistant", (sealed,)), turns[2])[1]["parts"][0]
+    assert "thoughtSignature" not in contents(HI, assistant(sealed), turns[2])[1]["parts"][0]
 
 
 def step(*calls: ToolCall) -> tuple[Turn, Turn]:
-    return Turn("assistant", calls), Turn("user", tuple(ToolResult(entry.id, (Text("x"),)) for entry in calls))
+    return assistant(*calls), Turn("user", tuple(ToolResult(entry.id, (Text("x"),)) for entry in calls))
 
 
 def test_cv_56_the_first_call_of_each_step_has_a_signature() -> None:
@@ -655,7 +646,7 @@ def test_cv_57_claude_behind_this_wire_gets_no_placeholder() -> None:
 def test_a_signature_that_reasoning_carried_comes_back_to_the_call() -> None:
     carried = Reasoning((ReasoningText("t"),), ReasoningOpaque("Ci4B", VENDOR))
     found = contents(
-        HI, Turn("assistant", (carried, *step(ToolCall("a", "f", "{}"))[0].blocks)), step(ToolCall("a", "f", "{}"))[1]
+        HI, assistant(carried, *step(ToolCall("a", "f", "{}"))[0].blocks), step(ToolCall("a", "f", "{}"))[1]
     )
     assert found[1]["parts"] == [
         {"text": "t", "thought": True},
@@ -663,14 +654,14 @@ def test_a_signature_that_reasoning_carried_comes_back_to_the_call() -> None:
     ]
     named = Reasoning((), ReasoningOpaque("Ci4B", VENDOR, id="b"))
     calls = (ToolCall("a", "f", "{}"), ToolCall("b", "f", "{}"))
-    found = contents(HI, Turn("assistant", (named, *calls)), step(*calls)[1])
+    found = contents(HI, assistant(named, *calls), step(*calls)[1])
     assert [part.get("thoughtSignature") for part in found[1]["parts"]] == [None, "Ci4B"]
-    alone = contents(HI, Turn("assistant", (Text("a"), Reasoning((), ReasoningOpaque("Ci4B", VENDOR)))), HI)
+    alone = contents(HI, assistant(Text("a"), Reasoning((), ReasoningOpaque("Ci4B", VENDOR))), HI)
     assert alone[1]["parts"] == [{"text": "a"}, {"text": "", "thoughtSignature": "Ci4B"}]
 
 
 def test_lost_reasoning_is_left_out_or_said() -> None:
-    turn = Turn("assistant", (Reasoning((ReasoningText("t"),)), Text("a")))
+    turn = assistant(Reasoning((ReasoningText("t"),)), Text("a"))
     assert contents(HI, turn, HI)[1]["parts"] == [{"text": "a"}]
     kept = to(options=ConversionOptions(reasoning_lost="text"))
     assert contents(HI, turn, HI, target=kept)[1]["parts"] == [{"text": "<think>t</think>\n\n"}, {"text": "a"}]
@@ -678,15 +669,15 @@ def test_lost_reasoning_is_left_out_or_said() -> None:
 
 def test_cv_17_results_stand_alone_in_one_content_and_in_order() -> None:
     calls = (ToolCall("a", "f", "{}"), ToolCall("b", "g", "{}"))
-    results = Turn("user", (ToolResult("b", (Text("2"),)), Text("and?"), ToolResult("a", (Text("1"),))))
-    found = contents(HI, Turn("assistant", calls), results)
+    results = user(ToolResult("b", (Text("2"),)), Text("and?"), ToolResult("a", (Text("1"),)))
+    found = contents(HI, assistant(*calls), results)
     assert [list(part) for part in found[2]["parts"]] == [["functionResponse"], ["functionResponse"]]
     assert [part["functionResponse"]["name"] for part in found[2]["parts"]] == ["f", "g"]
     assert found[3] == {"role": "user", "parts": [{"text": "and?"}]}
 
 
 def test_cv_16_missing_and_orphan_results() -> None:
-    turns = (HI, Turn("assistant", (ToolCall("a", "f", "{}"),)), Turn("user", (ToolResult("x", (Text("?"),)),)))
+    turns = (HI, assistant(ToolCall("a", "f", "{}")), user(ToolResult("x", (Text("?"),))))
     found = FORMAT.encode_request(request(*turns), to())
     assert found.body["contents"][2]["parts"][0]["functionResponse"]["response"] == {"error": "No result was provided."}
     assert found.body["contents"][3]["parts"] == [{"text": "Result of tool call x: ?"}]
@@ -704,11 +695,11 @@ def test_cv_18_arguments_are_an_object(arguments: str, args: JsonObject) -> None
 
 def test_sides_and_texts() -> None:
     turns = (
-        Turn("assistant", (Text("Hello"), Text(""), Refusal("No."))),
+        assistant(Text("Hello"), Text(""), Refusal("No.")),
         Turn("system", (Text("Be brief."),)),
-        Turn("user", (Text("a\0b"),), name="Ann"),
-        Turn("assistant", ()),
-        Turn("user", (Text(""),)),
+        user(Text("a\0b"), name="Ann"),
+        assistant(),
+        user(Text("")),
     )
     encoded = FORMAT.encode_request(request(*turns), to())
     assert encoded.body["contents"] == [
@@ -737,7 +728,7 @@ def test_instructions_alone_become_what_the_user_says() -> None:
 
 
 def test_cv_14_what_the_assistant_said_last() -> None:
-    turns = (HI, Turn("assistant", (Text("One"),)))
+    turns = (HI, assistant(Text("One")))
     new = rules_of("gemini-3.7-flash")
     assert contents(*turns)[-1] == {"role": "model", "parts": [{"text": "One"}]}
     with pytest.raises(InvalidRequest) as caught:
@@ -775,13 +766,13 @@ MEDIA: list[tuple[Block, JsonObject]] = [
 
 @pytest.mark.parametrize(("block", "part"), MEDIA)
 def test_media(block: Block, part: JsonObject) -> None:
-    assert contents(Turn("user", (block,)))[0]["parts"] == [part]
+    assert contents(user(block))[0]["parts"] == [part]
 
 
 def test_documents_and_search_results() -> None:
     document = Document(PlainText("x"), title="T", context="C", cite=True)
     found = SearchResult("https://a.example", "A", (Text("text"),))
-    encoded = FORMAT.encode_request(request(Turn("user", (document, found))), to())
+    encoded = FORMAT.encode_request(request(user(document, found)), to())
     assert [part.get("text") for part in encoded.body["contents"][0]["parts"]] == [
         "C",
         None,
@@ -806,23 +797,23 @@ def test_documents_and_search_results() -> None:
 )
 def test_what_only_another_vendor_has_is_refused(block: Block) -> None:
     with pytest.raises(InvalidRequest) as caught:
-        encode(request(Turn("user", (block,))))
+        encode(request(user(block)))
     assert (caught.value.code, caught.value.param) == ("unsupported_parameter", "messages")
 
 
 def test_a_compaction_nobody_can_read() -> None:
     secret = Opaque("compaction", "openai_responses", "compaction", {"encrypted_content": "x"})
     with pytest.raises(InvalidRequest) as caught:
-        encode(request(Turn("assistant", (secret,)), HI))
+        encode(request(assistant(secret), HI))
     assert caught.value.status == 409
     readable = Opaque("compaction", "anthropic_messages", "compaction", {"content": "So far: x"})
-    assert contents(HI, Turn("assistant", (readable,)), HI)[1]["parts"] == [{"text": "So far: x"}]
+    assert contents(HI, assistant(readable), HI)[1]["parts"] == [{"text": "So far: x"}]
 
 
 def test_hosted_calls_of_others_in_words() -> None:
     call_ = HostedCall("web_search", "s", "web_search", {"query": "q"})
     result = HostedResult("s", "web_search", blocks=(SearchResult("https://a.example", "A", ()),))
-    encoded = FORMAT.encode_request(request(HI, Turn("assistant", (call_, result, Text("a"))), HI), to())
+    encoded = FORMAT.encode_request(request(HI, assistant(call_, result, Text("a")), HI), to())
     assert encoded.body["contents"][1]["parts"][0] == {"text": "Searched: q\n- A: https://a.example"}
     assert encoded.dropped == ("turns[1].hosted_calls=emulated",)
 
@@ -832,10 +823,10 @@ def test_hosted_calls_of_others_in_words() -> None:
 )
 def test_before_3_all_images_have_one_resolution(details: list[str], resolution: str) -> None:
     images = tuple(Image(Inline("image/png", PNG), detail=detail) for detail in details)
-    encoded = FORMAT.encode_request(request(Turn("user", images)), to(GEMINI_2_5))
+    encoded = FORMAT.encode_request(request(user(*images)), to(GEMINI_2_5))
     assert encoded.body["generationConfig"] == {"mediaResolution": resolution}
     assert encoded.dropped == ("detail=emulated",)
-    assert "generationConfig" not in encode(request(Turn("user", (replace(images[0], detail="auto"),))), to(GEMINI_2_5))
+    assert "generationConfig" not in encode(request(user(replace(images[0], detail="auto"))), to(GEMINI_2_5))
 
 
 # Tools.
@@ -1211,7 +1202,7 @@ def histories(least: int) -> st.SearchStrategy[list[Turn]]:
 @given(turns=histories(0), rules=st.sampled_from([UNKNOWN, GEMINI_1_5, GEMINI_2_5, GEMINI_3]))
 def test_every_history_makes_contents_the_sdk_takes(turns: list[Turn], rules: ModelRules) -> None:
     try:
-        body = encode(request(*turns, Turn("user", (Text("end"),))), to(rules))
+        body = encode(request(*turns, user(Text("end"))), to(rules))
     except InvalidRequest:
         return
     for content in body["contents"]:

@@ -61,41 +61,28 @@ from oneapi_mw.canonical.request import (
 )
 from oneapi_mw.errors import InvalidRequest
 from oneapi_mw.models.rules import ModelRules
-from oneapi_mw.wire.base import Encoded
-from oneapi_mw.wire.openai_chat import FORMAT as CHAT
 from oneapi_mw.wire.openai_responses import FORMAT
 from oneapi_mw.wire.openai_responses.content import VENDOR
 from oneapi_mw.wire.target import ConversionOptions, Target
 from tests.wire.openai_responses.support import Json
+from tests.wire.requests import HI, PNG, WEATHER, asked, assistant, from_chat, user
 
 ITEMS: TypeAdapter[Any] = TypeAdapter(list[ResponseInputItemParam])
 OPENAI = Target("m", vendor=VENDOR)
 MARKING = Target("m", ModelRules(cache_marks=True), vendor=VENDOR)
-PNG = "iVBORw0KGgo="
-WEATHER = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
 
 
 def decoded(body: Json) -> Request:
     return FORMAT.decode_request(FORMAT.decode_call(orjson.dumps(body), operation="chat"))
 
 
-def from_chat(body: Json, target: Target = OPENAI) -> Encoded:
-    call = CHAT.decode_call(orjson.dumps(body), operation="chat")
-    return FORMAT.encode_request(CHAT.decode_request(call), target)
-
-
 def written(request: Request, target: Target = OPENAI) -> Json:
     return FORMAT.encode_request(request, target).body
 
 
-def asked(*turns: Turn, format: str = "anthropic_messages", **members: Any) -> Request:
-    return Request(format, "m", turns or (Turn("user", (Text("Hi"),)),), **members)
-
-
 def items(*blocks: Block, target: Target = OPENAI, format: str = "anthropic_messages") -> list[Json]:
     """What a turn of the assistant becomes, behind a user's and ahead of another."""
-    hi = Turn("user", (Text("Hi"),))
-    body = written(asked(hi, Turn("assistant", blocks), hi, format=format), target)
+    body = written(asked(HI, assistant(*blocks), HI, format=format), target)
     found: list[Json] = body["input"]
     return found[1:-1]
 
@@ -216,7 +203,7 @@ EXAMPLES = [
 
 @pytest.mark.parametrize(("source", "expected", "lost"), EXAMPLES)
 def test_examples_from_chat(source: Json, expected: Json, lost: tuple[str, ...]) -> None:
-    encoded = from_chat(source, MARKING)
+    encoded = FORMAT.encode_request(from_chat(source), MARKING)
     assert encoded.body == expected
     assert encoded.dropped == lost
     validate_items(encoded.body["input"])
@@ -238,9 +225,9 @@ def e4() -> Request:
         ToolResult("call_2", (Text("low zoom"), Image(Inline("image/png", PNG))), is_error=True),
     )
     return asked(
-        Turn("user", (Text("Oslo, with map"),)),
-        Turn("assistant", (Text("Checking."), call_1, call_2)),
-        Turn("user", results),
+        user(Text("Oslo, with map")),
+        assistant(Text("Checking."), call_1, call_2),
+        user(*results),
     )
 
 
@@ -309,9 +296,8 @@ def test_example_e7_comes_back_as_it_was() -> None:
 def test_example_e7_from_another_format() -> None:
     opaque = ReasoningOpaque("gAAAA", VENDOR, "encrypted", "rs_1")
     blocks = (Reasoning((ReasoningText("Add.", summary=True),), opaque), Text("4"))
-    hi = Turn("user", (Text("Hi"),))
     ask = ReasoningAsk(True, "high", display="summarized")
-    body = written(asked(hi, Turn("assistant", blocks), hi, reasoning=ask))
+    body = written(asked(HI, assistant(*blocks), HI, reasoning=ask))
     assert body["input"][1:3] == [E7_R["input"][1], {"type": "message", "role": "assistant", "content": "4"}]
     assert body["reasoning"] == {"effort": "high", "summary": "auto"}
     assert body["include"] == ["reasoning.encrypted_content"]
@@ -456,7 +442,7 @@ def test_items_become_turns() -> None:
 
 
 def test_an_input_of_text_is_one_message() -> None:
-    assert decoded({"model": "m", "input": "Hi"}).turns == (Turn("user", (Text("Hi"),)),)
+    assert decoded({"model": "m", "input": "Hi"}).turns == (HI,)
 
 
 def test_parts_of_chat_are_understood() -> None:
@@ -627,7 +613,7 @@ def test_what_nobody_may_leave_out_is_refused(members: Json) -> None:
 )
 def test_content_that_cannot_be_sent_is_refused(block: Block) -> None:
     with pytest.raises(InvalidRequest):
-        written(asked(Turn("user", (Text("x"), block))))
+        written(asked(user(Text("x"), block)))
 
 
 def test_documents() -> None:
@@ -638,7 +624,7 @@ def test_documents() -> None:
         Document(Nested((Text("inner"),))),
         SearchResult("https://e.org", "E", (Text("found"),)),
     )
-    encoded = FORMAT.encode_request(asked(Turn("user", blocks)), OPENAI)
+    encoded = FORMAT.encode_request(asked(user(*blocks)), OPENAI)
     content = encoded.body["input"][0]["content"]
     assert [entry.get("text") or entry.get("filename") or entry.get("file_url") for entry in content] == [
         "about",
@@ -656,9 +642,8 @@ def test_documents() -> None:
 
 def test_cv_12_instructions_keep_their_order() -> None:
     system = (Text("one"), Text("two", cache=CacheMark("1h")), Text("three"))
-    hi = Turn("user", (Text("Hi"),))
     mid = Turn("system", (Text("mid", origin="system"),))
-    body = written(asked(hi, Turn("assistant", (Text("a"),)), mid, hi, system=system), MARKING)
+    body = written(asked(HI, assistant(Text("a")), mid, HI, system=system), MARKING)
     assert body["instructions"] == "one"
     assert [(item["role"], item["content"]) for item in body["input"]] == [
         (
@@ -684,7 +669,7 @@ def test_marks_are_left_out_for_models_without_them() -> None:
 
 def test_no_more_than_four_marks() -> None:
     texts = tuple(Text(str(number), cache=CacheMark("5m")) for number in range(6))
-    body = written(asked(Turn("user", texts), system=(Text("s", cache=CacheMark()),)), MARKING)
+    body = written(asked(user(*texts), system=(Text("s", cache=CacheMark()),)), MARKING)
     marked = [part["text"] for item in body["input"] for part in item["content"] if "prompt_cache_breakpoint" in part]
     assert marked == ["s", "3", "4", "5"]
 
@@ -750,8 +735,8 @@ def test_hosted_calls_of_others_are_told_in_words() -> None:
 
 def test_pictures_of_the_assistant_are_shown_by_the_user() -> None:
     blocks: tuple[Block, ...] = (Image(Inline("image/png", PNG)), ToolCall("c", "f", "{}"))
-    answer = Turn("user", (ToolResult("c", (Text("1"),)), Text("next")))
-    body = written(asked(Turn("user", (Text("Hi"),)), Turn("assistant", blocks), answer))
+    answer = user(ToolResult("c", (Text("1"),)), Text("next"))
+    body = written(asked(HI, assistant(*blocks), answer))
     kinds = [item.get("role") or item["type"] for item in body["input"]]
     assert kinds == ["user", "function_call", "function_call_output", "user", "user"]
     assert body["input"][3]["content"][0]["text"] == "Image from the assistant:"
@@ -766,9 +751,9 @@ def test_compaction_of_another_vendor() -> None:
 
 
 def test_cv_16_every_call_is_answered() -> None:
-    call = Turn("assistant", (ToolCall("c1", "f", "{}"), ToolCall("c2", "f", "{}")))
-    late = Turn("user", (Text("and?"), ToolResult("c1", (Text("1"),)), ToolResult("gone", (Text("2"),))))
-    encoded = FORMAT.encode_request(asked(Turn("user", (Text("Hi"),)), call, late), OPENAI)
+    call = assistant(ToolCall("c1", "f", "{}"), ToolCall("c2", "f", "{}"))
+    late = user(Text("and?"), ToolResult("c1", (Text("1"),)), ToolResult("gone", (Text("2"),)))
+    encoded = FORMAT.encode_request(asked(HI, call, late), OPENAI)
     outputs = [item for item in encoded.body["input"] if item["type"] == "function_call_output"]
     assert [(item["call_id"], item["output"]) for item in outputs] == [
         ("c1", "1"),
@@ -780,9 +765,9 @@ def test_cv_16_every_call_is_answered() -> None:
 def test_long_ids_and_names_are_made_legal_alike() -> None:
     name, call_id = "wéather", "i" * 80
     turns = (
-        Turn("user", (Text("Hi"),)),
-        Turn("assistant", (ToolCall(call_id, name, "{}"),)),
-        Turn("user", (ToolResult(call_id, (Text("1"),)),)),
+        HI,
+        assistant(ToolCall(call_id, name, "{}")),
+        user(ToolResult(call_id, (Text("1"),))),
     )
     tools = (FunctionTool(name),)
     choice = ToolChoice("required", (("function", name),))
@@ -810,9 +795,9 @@ def test_cv_77_what_was_wrapped_is_named_to_be_changed_back() -> None:
 
 def test_custom_tools_and_their_results() -> None:
     turns = (
-        Turn("user", (Text("Hi"),)),
-        Turn("assistant", (ToolCall("c", "apply", "x", "custom"),)),
-        Turn("user", (ToolResult("c", (Text("ok"),)),)),
+        HI,
+        assistant(ToolCall("c", "apply", "x", "custom")),
+        user(ToolResult("c", (Text("ok"),))),
     )
     tools = (CustomTool("apply", "d", Grammar("regex", ".")),)
     body = written(asked(*turns, tools=tools, format="openai_chat"))
@@ -928,18 +913,18 @@ def test_streams() -> None:
 
 
 def test_cv_14_a_beginning_of_the_answer() -> None:
-    turns = (Turn("user", (Text("Hi"),)), Turn("assistant", (Text("{"),)))
+    turns = (HI, assistant(Text("{")))
     assert written(asked(*turns))["input"][-1]["role"] == "assistant"
     never = Target("m", ModelRules(prefill="no"))
     with pytest.raises(InvalidRequest):
         written(asked(*turns), never)
     emulating = replace(never, options=ConversionOptions(emulate_prefill=True))
     assert written(asked(*turns), emulating)["input"][-1]["content"] == "Continue."
-    assert len(written(asked(turns[0], Turn("assistant", (Text(" "),))), never)["input"]) == 1
+    assert len(written(asked(turns[0], assistant(Text(" "))), never)["input"]) == 1
 
 
 def test_a_pause_after_a_hosted_call_cannot_be_resumed() -> None:
-    turns = (Turn("user", (Text("Hi"),)), Turn("assistant", (HostedCall("web_search", "s", "web_search"),)))
+    turns = (HI, assistant(HostedCall("web_search", "s", "web_search")))
     with pytest.raises(InvalidRequest):
         written(asked(*turns))
 
@@ -963,6 +948,6 @@ def test_cv_62_a_longer_history_begins_as_the_shorter_one(pairs: list[tuple[Turn
     turns = [turn for pair in pairs for turn in pair]
     shorter = written(asked(*turns[:-2], last))["input"]
     longer = written(asked(*turns, last))["input"]
-    kept = len(written(asked(*turns[:-3], Turn("user", (Text("x"),))))["input"]) - 1
+    kept = len(written(asked(*turns[:-3], user(Text("x"))))["input"]) - 1
     assert longer[:kept] == shorter[:kept]
     validate_items(longer)
