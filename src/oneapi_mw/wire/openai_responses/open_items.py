@@ -44,6 +44,7 @@ class OpenMessage:
         self._index = output.next_index
         self._parts: list[Text | Refusal] = []
         self._refusal: bool | None = None  # kind of the open part; `None` when none is
+        self._place: JsonObject = {}  # of the open part
         self._said: list[str] = []  # in the open part
         self._logprobs: list[Mapping[str, Any]] = []
 
@@ -61,33 +62,33 @@ class OpenMessage:
         }
         yield self._output.added(self._index, item)
 
-    def say(self, text: str, *, refusal: bool, logprobs: Sequence[Mapping[str, Any]] = ()) -> Iterator[JsonObject]:
-        event, place = self._output.event, self._place()
+    def say(self, text: str, *, refusal: bool, logprobs: Sequence[Mapping[str, Any]] = ()) -> list[JsonObject]:
+        output, told = self._output, []
         if self._refusal is None:
             self._refusal = refusal
-            yield event("content_part.added", **place, part=output_part(Refusal("") if refusal else Text("")))
+            self._place = {"item_id": self._id, "output_index": self._index, "content_index": len(self._parts)}
+            part = output_part(Refusal("") if refusal else Text(""))
+            told.append(output.event("content_part.added", **self._place, part=part))
         self._said.append(text)
         self._logprobs += logprobs
         if refusal:
-            yield event("refusal.delta", **place, delta=text)
+            told.append(output.event("refusal.delta", **self._place, delta=text))
         else:
             entries = delta_logprobs(logprobs) if logprobs else []
-            yield event("output_text.delta", **place, delta=text, logprobs=entries)
+            told.append(output.event("output_text.delta", **self._place, delta=text, logprobs=entries))
+        return told
 
     def note(self, logprobs: Sequence[Mapping[str, Any]]) -> None:
         """Log probabilities that come behind their text: in the whole part only."""
         if self._refusal is not None:
             self._logprobs += logprobs
 
-    def _place(self) -> JsonObject:
-        return {"item_id": self._id, "output_index": self._index, "content_index": len(self._parts)}
-
     def end_part(self, content: Text | Refusal) -> Iterator[JsonObject]:
         """The open part ends. The text of the deltas counts: it is what the client has seen."""
         if self._refusal is None:
             return
         said, logprobs = "".join(self._said), tuple(self._logprobs)
-        event, place = self._output.event, self._place()
+        event, place = self._output.event, self._place
         if isinstance(content, Refusal):
             self._output.refused = True
             part: Text | Refusal = replace(content, text=said, logprobs=logprobs)
@@ -113,6 +114,7 @@ class OpenThought:
         self._output = output
         self._id = output.new_id("reasoning", upstream_id)
         self._index = output.next_index
+        self._place: JsonObject = {"item_id": self._id, "output_index": self._index, "summary_index": 0}
         self._said: list[str] = []
         self._opaque: ReasoningOpaque | None = None
         self._content: Reasoning | None = None  # once its block has ended
@@ -132,16 +134,14 @@ class OpenThought:
     def _item(self, status: str) -> JsonObject:
         return {"id": self._id, "type": "reasoning", "status": status, "summary": []}
 
-    def _place(self) -> JsonObject:
-        return {"item_id": self._id, "output_index": self._index, "summary_index": 0}
-
-    def think(self, text: str) -> Iterator[JsonObject]:
-        place = self._place()
+    def think(self, text: str) -> list[JsonObject]:
+        output, place, told = self._output, self._place, []
         if not self._said:
             part = {"type": "summary_text", "text": ""}
-            yield self._output.event("reasoning_summary_part.added", **place, part=part)
+            told.append(output.event("reasoning_summary_part.added", **place, part=part))
         self._said.append(text)
-        yield self._output.event("reasoning_summary_text.delta", **place, delta=text)
+        told.append(output.event("reasoning_summary_text.delta", **place, delta=text))
+        return told
 
     def sign(self, opaque: ReasoningOpaque) -> None:
         """The signature of the call behind it. Nothing more is thought here."""
@@ -152,7 +152,7 @@ class OpenThought:
         self._content, self._opaque = content, content.opaque
 
     def close(self, *, cut: bool) -> Iterator[JsonObject]:
-        said, event, place = "".join(self._said), self._output.event, self._place()
+        said, event, place = "".join(self._said), self._output.event, self._place
         item = self._item(_status(cut=cut))
         if said:
             part = {"type": "summary_text", "text": said}
@@ -183,9 +183,9 @@ class OpenCall:
         item = {**call_item(self._call, item_id=self._id, status="in_progress"), self._member: ""}
         yield self._output.added(self._index, item)
 
-    def argue(self, text: str) -> Iterator[JsonObject]:
+    def argue(self, text: str) -> JsonObject:
         self._said.append(text)
-        yield self._delta(text)
+        return self._delta(text)
 
     def _delta(self, text: str) -> JsonObject:
         return self._output.event(f"{self._events}.delta", item_id=self._id, output_index=self._index, delta=text)

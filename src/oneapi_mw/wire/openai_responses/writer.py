@@ -192,7 +192,8 @@ class ResponseWriter:
     def _say(self, text: str, *, refusal: bool, logprobs: Sequence[Mapping[str, Any]] = ()) -> Iterator[JsonObject]:
         if not text:
             return
-        message, upstream_id = self._open, self._upstream_id()
+        message, block = self._open, self._block
+        upstream_id = block.item_id if block is not None else None
         if not isinstance(message, OpenMessage) or (upstream_id is not None and upstream_id != message.upstream_id):
             yield from self._make_way()
             message = self._open = OpenMessage(self._output, upstream_id)
@@ -214,15 +215,13 @@ class ResponseWriter:
     def _think(self, text: str) -> Iterator[JsonObject]:
         if not text:
             return
-        thought = yield from self._enter_thought()
+        thought = self._open
+        if not isinstance(thought, OpenThought) or thought.ended:
+            thought = yield from self._begin_thought()
         self._text_bytes += utf8_length(text)
         yield from thought.think(text)
 
-    def _enter_thought(self) -> Generator[JsonObject, None, OpenThought]:
-        """The reasoning that is going on; it begins if there is none."""
-        thought = self._open
-        if isinstance(thought, OpenThought) and not thought.ended:
-            return thought
+    def _begin_thought(self) -> Generator[JsonObject, None, OpenThought]:
         yield from self._make_way()
         thought = self._open = OpenThought(self._output, self._upstream_id())
         yield from thought.begin()
@@ -233,8 +232,8 @@ class ResponseWriter:
         if not isinstance(thought, OpenThought) or thought.ended:
             if not content.text and content.opaque is None:
                 return
+            thought = yield from self._begin_thought()
             yield from self._think(content.text)
-            thought = yield from self._enter_thought()
         thought.end(content)
 
     # Calls.
@@ -254,13 +253,13 @@ class ResponseWriter:
         if not isinstance(thought, OpenThought) or thought.signed:
             yield from self._close()
             self._block = None
-            thought = yield from self._enter_thought()
+            thought = yield from self._begin_thought()
         thought.sign(opaque)
 
     def _argue(self, text: str) -> Iterator[JsonObject]:
         if text and isinstance(self._open, OpenCall):
             self._text_bytes += utf8_length(text)
-            yield from self._open.argue(text)
+            yield self._open.argue(text)
 
     # Hosted calls, pictures, and what is told whole.
 
