@@ -163,7 +163,7 @@ def plain(wire: str, response: Response) -> Response:
     follow from others."""
     usage = response.usage
     if usage is not None:
-        usage = replace(usage, source="upstream")
+        usage = replace(usage, source="upstream", variant="")  # the variant is that of the tier
         if wire == "openai_responses" and usage.reasoning is None:
             usage = replace(usage, reasoning=0)
     candidates = tuple(
