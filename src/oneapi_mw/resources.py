@@ -19,6 +19,7 @@ from oneapi_mw.ledger.events import Delivery
 from oneapi_mw.ledger.limits import MAX_QUOTA
 from oneapi_mw.ledger.open import open_ledger
 from oneapi_mw.ledger.rollup import Rollup
+from oneapi_mw.ledger.spool import Spooling
 from oneapi_mw.pricing.live import LivePrices
 from oneapi_mw.pricing.shipped import shipped_table
 from oneapi_mw.relay.http1_upstream import Http1Upstream
@@ -77,6 +78,14 @@ def database_url(settings: Settings) -> DatabaseUrl:
 def key_file(settings: Settings) -> Path:
     """Where the secret is kept when the settings have none: beside the SQLite file."""
     return Path(settings.sqlite_path).with_suffix(".key")
+
+
+def spooling(settings: Settings) -> Spooling | None:
+    """Where charges wait while the database is away."""
+    if not settings.billing_spool_max_mb:
+        return None
+    folder = settings.billing_spool_path or Path(settings.sqlite_path).with_suffix(".spool")
+    return Spooling(Path(folder), settings.billing_spool_max_mb * 2**20)
 
 
 def open_keyring(settings: Settings) -> KeyRing:
@@ -149,7 +158,7 @@ async def open_resources(
         worker = f"{socket.gethostname()[:32]}-{os.getpid()}-{secrets.token_hex(4)}"
         background = Background()
         if ledger is None:
-            ledger = open_ledger(url, worker=worker)
+            ledger = open_ledger(url, worker=worker, spooling=spooling(settings), on_crash=settings.billing_on_crash)
             await ledger.start()
             stack.push_async_callback(ledger.aclose)
             rollup = Rollup(url)

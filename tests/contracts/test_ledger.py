@@ -8,7 +8,18 @@ from pathlib import Path
 
 import pytest
 
-from oneapi_mw.ledger.base import Balance, Denied, Held, Ledger, LogFacts, Settled
+from oneapi_mw.ledger.base import (
+    EXTERNAL,
+    Balance,
+    Denied,
+    ExternalNote,
+    Held,
+    HoldState,
+    Ledger,
+    LogFacts,
+    OnCrash,
+    Settled,
+)
 from tests.ledger.bank import FACTS, SQL_BACKENDS, Bank, MemoryBank, findings, key, open_bank, reserve
 
 
@@ -185,6 +196,33 @@ async def test_a_lost_hold_is_settled_at_its_fallback_or_mark(bank: Bank | Memor
     assert await ledger.settle(denied.key, 1, FACTS) == Settled(denied.key, "settled", 80, False)
     assert await ledger.settle(living.key, 1, FACTS) == Settled(living.key, "settled", 1, True)
     assert await ledger.user_balance(user) == Balance(819, 181, 4)
+
+
+@pytest.mark.parametrize(
+    ("on_crash", "state", "charged"), [("prompt_cost", "settled", 30), ("void", "void", 0), ("hold", "settled", 200)]
+)
+async def test_what_a_lost_hold_costs_is_a_policy_until_something_is_noted(
+    bank: Bank | MemoryBank, on_crash: OnCrash, state: HoldState, charged: int
+) -> None:
+    ledger = await bank.ledger("lost", on_crash=on_crash)
+    user = await bank.user(2000)
+    token = await bank.token(user, 2000)
+    lost = {"fallback": 30, "lease_seconds": 0}
+    unmarked, marked, renewed = (reserve(user, token, 200, **lost) for _ in range(3))
+    external = reserve(user, token, 200, **lost, kind=EXTERNAL, note=ExternalNote("t", f"token-{token}", "u", "scan"))
+    await ledger.reserve(renewed)
+    await ledger.renew({renewed.key: 90})
+    for request in (unmarked, marked, external):
+        await ledger.reserve(request)
+    await ledger.extend(marked.key, 10, mark=70)
+
+    assert await ledger.sweep() == 3
+
+    assert await ledger.settle(unmarked.key, 1, FACTS) == Settled(unmarked.key, state, charged, False)
+    assert await ledger.settle(marked.key, 1, FACTS) == Settled(marked.key, "settled", 70, False)
+    assert await ledger.settle(external.key, 1, FACTS) == Settled(external.key, "settled", 30, False)
+    assert await ledger.void(renewed.key) == Settled(renewed.key, "void", 0, True)
+    assert await ledger.user_balance(user) == Balance(1900 - charged, 100 + charged, 2 + (state == "settled"))
 
 
 async def test_a_renewed_lease_is_not_swept(bank: Bank | MemoryBank) -> None:

@@ -13,11 +13,12 @@ from typing import Any, cast
 
 from sqlalchemy import delete, insert, text, update
 
-from oneapi_mw.ledger.base import Finding, Ledger, LogFacts, Reserve
+from oneapi_mw.ledger.base import Finding, Ledger, LogFacts, OnCrash, Reserve
 from oneapi_mw.ledger.batch import BatchedLedger
 from oneapi_mw.ledger.database import Database
 from oneapi_mw.ledger.memory import MemoryLedger
 from oneapi_mw.ledger.open import open_ledger
+from oneapi_mw.ledger.spool import Spooling
 from oneapi_mw.store.dsn import DatabaseUrl, Dialect
 from oneapi_mw.store.tables import metadata
 from tests.support.servers import drop_database, migrated_database
@@ -49,9 +50,11 @@ class Bank:
         self.database = Database(url.sqlalchemy, url.connect_args())
         self._opened: list[Ledger] = []
 
-    async def ledger(self, worker: str = "worker") -> Ledger:
+    async def ledger(
+        self, worker: str = "worker", *, on_crash: OnCrash = "prompt_cost", spooling: Spooling | None = None
+    ) -> Ledger:
         """Another ledger on the same books, started. Closed by the fixture."""
-        ledger = open_ledger(self.url, worker=worker)
+        ledger = open_ledger(self.url, worker=worker, spooling=spooling, on_crash=on_crash)
         await ledger.start()
         self._opened.append(ledger)
         return ledger
@@ -120,8 +123,8 @@ class MemoryBank:
     def __init__(self) -> None:
         self.only = MemoryLedger()
 
-    async def ledger(self, worker: str = "worker") -> Ledger:
-        self.only.worker = worker
+    async def ledger(self, worker: str = "worker", *, on_crash: OnCrash = "prompt_cost") -> Ledger:
+        self.only.worker, self.only.on_crash = worker, on_crash
         return self.only
 
     async def user(self, quota: int) -> int:

@@ -14,7 +14,7 @@ from oneapi_mw.ledger import batch as front
 from oneapi_mw.ledger import lane as lanes
 from oneapi_mw.ledger.base import Balance, Denied, Finding, Held, LogFacts, Settled
 from oneapi_mw.ledger.batch import BatchedLedger
-from oneapi_mw.ledger.operation import Away, Batch, Ending
+from oneapi_mw.ledger.operation import Away, Batch, Ending, Late
 from tests.ledger.bank import FACTS, reserve
 
 
@@ -54,11 +54,11 @@ class Script:
 
 class NoBooks:
     def __init__(self) -> None:
-        self.late: list[tuple[str, LogFacts]] = []
+        self.late: list[Late] = []
 
     async def renew(self, marks: Mapping[str, int]) -> None: ...
 
-    async def expired(self, limit: int, *, keys: Sequence[str] | None = None) -> Sequence[tuple[str, LogFacts]]:
+    async def expired(self, limit: int, *, keys: Sequence[str] | None = None) -> Sequence[Late]:
         found, self.late = self.late[:limit], self.late[limit:]
         return found
 
@@ -72,6 +72,10 @@ class NoBooks:
         return []
 
     async def aclose(self) -> None: ...
+
+
+def late(key: str) -> Late:
+    return Late(key, LogFacts(), unmarked=True)
 
 
 @pytest.fixture
@@ -337,7 +341,7 @@ async def test_a_close_that_is_cancelled_still_closes(backend: Script, ledger: B
 
 
 async def test_a_start_that_fails_leaves_nothing_open(backend: Script, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def refuse(limit: int) -> Sequence[tuple[str, LogFacts]]:
+    async def refuse(limit: int) -> Sequence[Late]:
         raise StoreUnavailable("no such table")
 
     books = NoBooks()
@@ -364,7 +368,7 @@ async def test_the_sweep_waits_a_lease_after_an_outage(
     backend: Script, ledger: BatchedLedger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     books = NoBooks()
-    books.late = [("lost", LogFacts())]
+    books.late = [late("lost")]
     monkeypatch.setattr(ledger, "_books", books)
     backend.fault = lambda batch: Away("no route") if len(backend.batches) == 1 else None
     await ledger.void("a")
@@ -387,7 +391,7 @@ async def test_the_sweep_waits_a_lease_after_missed_renewals(
     ledger: BatchedLedger, monkeypatch: pytest.MonkeyPatch, renewed: list[int], swept_at: int, found: int
 ) -> None:
     books, clock = NoBooks(), SimpleNamespace(now=0)
-    books.late = [("lost", LogFacts())]
+    books.late = [late("lost")]
     monkeypatch.setattr(ledger, "_books", books)
     monkeypatch.setattr(front, "time", SimpleNamespace(time=lambda: clock.now))
     for clock.now in renewed:
@@ -401,7 +405,7 @@ async def test_a_hold_that_cannot_be_ended_does_not_stop_the_sweep(
     backend: Script, ledger: BatchedLedger, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     books = NoBooks()
-    books.late = [("a", LogFacts()), ("bad", LogFacts()), ("b", LogFacts())]
+    books.late = [late("a"), late("bad"), late("b")]
     monkeypatch.setattr(ledger, "_books", books)
     backend.fault = lambda batch: RuntimeError("x") if any(member.key == "bad" for member in batch) else None
 
@@ -411,7 +415,7 @@ async def test_a_hold_that_cannot_be_ended_does_not_stop_the_sweep(
 
 async def test_holds_of_a_crash_are_swept_at_the_start(backend: Script) -> None:
     books = NoBooks()
-    books.late = [(str(n), LogFacts()) for n in range(3)]
+    books.late = [late(str(n)) for n in range(3)]
     ledger = BatchedLedger(backend, books, sweep_at_start=True)
     await ledger.start()
     await ledger.aclose()

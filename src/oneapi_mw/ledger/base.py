@@ -5,7 +5,7 @@ consumed, return the rest) or `void` (return everything). All operations are ide
 
     (none) --reserve--> open --extend*--> open --settle--> settled
                          |                  |----void----> void
-                         '-- lease ended --sweep--> settled (estimated) or void
+                         '-- lease ended --sweep--> settled (estimated) or void, as `OnCrash` says
 
 A hold of kind `external` is somebody else's: its lease is the time that was agreed for it, so nobody renews it, and
 when it ends the amount set aside is charged.
@@ -25,6 +25,8 @@ from oneapi_mw.types import JsonObject, Quota
 
 DeniedReason: TypeAlias = Literal["user_quota", "token_quota", "state"]
 HoldState: TypeAlias = Literal["open", "settled", "void"]
+OnCrash: TypeAlias = Literal["prompt_cost", "void", "hold"]
+"""What a lost hold is charged when nobody noted what is owed: its `fallback`, nothing, or all that was set aside."""
 
 LEASE_SECONDS = 60
 """How long a hold stays open without its worker renewing it, by the database's clock."""
@@ -124,6 +126,9 @@ class Settled:
     charged: Quota
     first: bool
     """Whether this very call ended the hold."""
+    spooled: bool = False
+    """The database is away and the ending is safe on the local disk: `charged` is what will be charged, unless the
+    hold has ended otherwise by then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,8 +179,9 @@ class Ledger(Protocol):
         """End the hold: charge `final` (never refused for lack of balance), return the rest, write log and cost.
 
         With state `void` and `first` false in the answer when the hold had been voided before.
-        Raises `KeyError` for a key that was never reserved. After `StoreUnavailable` the ending, like that of
-        `void`, is kept and carried out as soon as the backend is back; only its answer is not waited for.
+        Raises `KeyError` for a key that was never reserved. While the backend is away the ending, like that of
+        `void`, is kept and carried out as soon as it is back: with a spool it is on the local disk when this returns
+        (`Settled.spooled`); without one only this process knows of it, and `StoreUnavailable` says so.
         """
 
     async def void(self, key: str, *, reason: str = "") -> Settled:
@@ -186,7 +192,8 @@ class Ledger(Protocol):
         now."""
 
     async def sweep(self, *, limit: int = 500) -> int:
-        """End holds whose lease ran out: at the last mark or `fallback`, whichever is more. Returns how many."""
+        """End holds whose lease ran out: at the last mark or `fallback`, whichever is more; without a mark as `OnCrash`
+        says, external ones excepted. Returns how many."""
 
     async def expire(self, keys: Sequence[str]) -> int:
         """End those external holds whose time is over, as a sweep would. Returns how many."""

@@ -5,7 +5,7 @@ and no minimum: alone, an operation goes at once. The more callers, the larger t
 commit is shared by all of them.
 
     caller --put--> lane --batch--> backend.run --answers--> callers
-                                      |-- database away: the same batch again, later
+                                      |-- database away: the same batch again, later; endings also into the spool
                                       '-- a member is bad: every member by itself
 """
 
@@ -15,16 +15,18 @@ import asyncio
 import logging
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import Protocol
 
 from oneapi_mw.errors import NotStarted, StoreUnavailable
-from oneapi_mw.ledger.base import LEASE_SECONDS, Balance, Denied, Finding, Held, LogFacts, Reserve, Settled
-from oneapi_mw.ledger.lane import Lane, expire
+from oneapi_mw.ledger.base import LEASE_SECONDS, Balance, Denied, Finding, Held, LogFacts, OnCrash, Reserve, Settled
+from oneapi_mw.ledger.lane import Lane, expire, overdue
 from oneapi_mw.ledger.limits import check_amounts, check_key
-from oneapi_mw.ledger.operation import BY_ESTIMATE, Away, Backend, Ending, Extension, Operation, Reservation
+from oneapi_mw.ledger.operation import Away, Backend, Ending, Extension, Late, Operation, Reservation
+from oneapi_mw.ledger.spool import Orphan, Spool
+from oneapi_mw.ledger.spool_file import Kept
 from oneapi_mw.types import Quota
 
 log = logging.getLogger("oneapi_mw.ledger")
@@ -34,6 +36,7 @@ MAX_UNANSWERED = 20_000
 RESERVE_PATIENCE = 2.0  # seconds a reserve or extend waits for the database
 ENDING_PATIENCE = 5.0  # seconds the caller of an ending waits; the ending itself is never given up
 DRAIN_SECONDS = 30.0
+REPLAYED_AT_ONCE = 1000
 TICK_SECONDS = 0.25
 
 
@@ -41,8 +44,8 @@ class Books(Protocol):
     """What is read and kept beside the lanes. Raises `StoreUnavailable`."""
 
     async def renew(self, marks: Mapping[str, Quota]) -> None: ...
-    async def expired(self, limit: int, *, keys: Sequence[str] | None = None) -> Sequence[tuple[str, LogFacts]]:
-        """Open holds whose lease has ended, with the log facts noted at admission; of `keys` the external ones."""
+    async def expired(self, limit: int, *, keys: Sequence[str] | None = None) -> Sequence[Late]:
+        """Open holds whose lease has ended; of `keys` the external ones."""
 
     async def user_balance(self, user_id: int) -> Balance: ...
     async def token_balance(self, token_id: int) -> Balance: ...
@@ -53,19 +56,33 @@ class Books(Protocol):
 class BatchedLedger:
     """A `Ledger` over any `Backend`.
 
-    While the database is away a reserve or extend raises `StoreUnavailable` after 2 seconds. The caller of a
-    settle or void is told so after 5, but the ending stays queued and is carried out when the database is back.
+    While the database is away a reserve or extend raises `StoreUnavailable` after 2 seconds. A settle or void stays
+    queued until the database is back. Its caller is answered as soon as it is in the spool; without one it is told
+    `StoreUnavailable` after 5 seconds.
 
     Args:
+        spool: where endings are kept meanwhile, closed with the ledger.
+        on_crash: what a sweep charges for holds without a mark.
         sweep_at_start: end the holds that a crash left behind, as far as their leases have ended.
         drain_seconds: how long `aclose` waits for a database that is away before it gives the endings up.
     """
 
     def __init__(
-        self, backend: Backend, books: Books, *, sweep_at_start: bool = False, drain_seconds: float = DRAIN_SECONDS
+        self,
+        backend: Backend,
+        books: Books,
+        *,
+        spool: Spool | None = None,
+        on_crash: OnCrash = "prompt_cost",
+        sweep_at_start: bool = False,
+        drain_seconds: float = DRAIN_SECONDS,
     ) -> None:
         self._backend = backend
         self._books = books
+        self._spool = spool
+        self._orphans: list[Orphan] = []
+        self._replaying = asyncio.Lock()
+        self._on_crash = on_crash
         self._sweep_at_start = sweep_at_start
         self._drain_seconds = drain_seconds
         self._lanes: list[Lane] = []
@@ -91,8 +108,10 @@ class BatchedLedger:
         self._closing = False
         try:
             await self._backend.start()
-            self._lanes = [Lane(partial(self._backend.run, n), self._deliver) for n in range(self._backend.lanes)]
+            lanes = range(self._backend.lanes)
+            self._lanes = [Lane(partial(self._backend.run, n), self._deliver, self._keep) for n in lanes]
             self._tasks = [asyncio.create_task(lane.run(), name="oneapi_mw.ledger") for lane in self._lanes]
+            await self._replay()
             if self._sweep_at_start:
                 while await self.sweep():
                     pass
@@ -116,8 +135,11 @@ class BatchedLedger:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         try:
             await self._backend.aclose()  # before the answers: it may still be at work on a batch
+            await self._keep_the_rest()
         finally:
             self._give_up()
+            if self._spool is not None:
+                await self._spool.aclose()
             await self._books.aclose()
 
     async def reserve(self, request: Reserve) -> Held | Denied:
@@ -128,6 +150,8 @@ class BatchedLedger:
             raise _closed()
         if self._unanswered >= MAX_UNANSWERED:
             raise StoreUnavailable("Too many requests wait for the ledger: try again", retry_after=1)
+        if self._spool is not None and self._spool.full:
+            raise StoreUnavailable("Too many charges wait for the ledger's database: try again", retry_after=5)
         future: asyncio.Future[Held | Denied] = loop.create_future()
         self._submit(Reservation(request, future, loop.time() + RESERVE_PATIENCE))
         return await future
@@ -157,10 +181,11 @@ class BatchedLedger:
         self._renewed_at = now
 
     async def sweep(self, *, limit: int = 500) -> int:
-        """As the interface says; but nothing for one lease after an outage.
+        """As the interface says; but nothing for one lease after an outage, and no hold whose ending is in a spool.
 
         While the database was away nobody could renew, and the workers still know what their requests cost. The
-        same holds when this machine stood still; whether it did, its own renewals tell.
+        same holds when this machine stood still; whether it did, its own renewals tell. What dead workers knew is
+        replayed first.
         """
         now = self._running_loop().time()
         if any(lane.away or now < lane.back_at + LEASE_SECONDS for lane in self._lanes):
@@ -168,19 +193,51 @@ class BatchedLedger:
         overdue = self._renewed_at is not None and abs(time.time() - self._renewed_at) >= LEASE_SECONDS
         if overdue or now < self._renewals_missed_at + LEASE_SECONDS:
             return 0
+        await self._replay()
+        if self._spool is not None and self._spool.outstanding:
+            return 0
         return await self._end_late(await self._books.expired(limit))
 
     async def expire(self, keys: Sequence[str]) -> int:
         return await self._end_late(await self._books.expired(len(keys), keys=keys)) if keys else 0
 
-    async def _end_late(self, late: Sequence[tuple[str, LogFacts]]) -> int:
-        endings = [self._end(key, BY_ESTIMATE, facts) for key, facts in late]
+    async def _end_late(self, late: Sequence[Late]) -> int:
+        if late and self._spool is not None:
+            known = await self._spool.known()
+            late = [hold for hold in late if hold.key not in known]
+        endings = [self._end(hold.key, *hold.ending(self._on_crash)) for hold in late]
         results = await asyncio.gather(*endings, return_exceptions=True)
         for result in results:
             if isinstance(result, StoreUnavailable):
                 raise result
         # what else could not be ended was logged; it must not keep the others, or a start, from going on
         return sum(isinstance(result, Settled) and result.first for result in results)
+
+    async def _replay(self) -> None:
+        """Carry out what dead workers left in files. Raises `StoreUnavailable`: the next call goes on from there."""
+        if self._spool is None:
+            return
+        async with self._replaying:
+            self._orphans += await self._spool.orphans()
+            while self._orphans:
+                orphan = self._orphans[0]
+                while part := orphan.take(REPLAYED_AT_ONCE):
+                    await self._replay_part(orphan, part)
+                self._spool.finished(orphan)
+                del self._orphans[0]
+
+    async def _replay_part(self, orphan: Orphan, part: Sequence[Kept]) -> None:
+        endings = []
+        deadline = self._loop.time() + ENDING_PATIENCE
+        for kept in part:
+            ending = Ending(kept.key, kept.final, kept.facts, self._loop.create_future(), deadline)
+            orphan.own(ending)
+            endings.append(ending)
+            self._submit(ending)
+        results = await asyncio.gather(*(ending.future for ending in endings), return_exceptions=True)
+        for result in results:  # whatever else went wrong is in a file beside this one
+            if isinstance(result, StoreUnavailable | NotStarted):
+                raise result
 
     async def user_balance(self, user_id: int) -> Balance:
         return await self._books.user_balance(user_id)
@@ -223,6 +280,9 @@ class BatchedLedger:
         """Hand the answer to the caller, if it still waits."""
         operation.answered = True
         self._unanswered -= 1
+        if isinstance(operation, Ending) and operation.file is not None:
+            assert self._spool is not None
+            self._spool.deliver(operation)
         future, answer = operation.future, operation.answer
         if not future.done():
             if isinstance(answer, BaseException):
@@ -255,8 +315,21 @@ class BatchedLedger:
         for lane in self._lanes:
             lane.expire(now)
         for reservation in self._reserving.values():
+            self._keep(overdue(reservation.followers, now))
             expire(reservation.followers, now)
         self._ticker = self._loop.call_later(TICK_SECONDS, self._tick) if self._unanswered else None
+
+    def _keep(self, endings: Iterable[Ending]) -> None:
+        if self._spool is not None:
+            self._spool.keep(endings)
+
+    async def _keep_the_rest(self) -> None:
+        """Before giving up: what the database did not take goes to the disk."""
+        if self._spool is not None:
+            left = [operation for lane in self._lanes for operation in lane.unanswered()]
+            left += [follower for reservation in self._reserving.values() for follower in reservation.followers]
+            self._spool.keep(operation for operation in left if isinstance(operation, Ending))
+            await self._spool.flush()
 
     async def _drain(self) -> None:
         if not self._unanswered:
@@ -270,11 +343,14 @@ class BatchedLedger:
         """Answer what is left, and name the holds that stay open for a sweep to find."""
         while left := [operation for lane in self._lanes for operation in lane.abandon()]:
             for operation in left:
-                if isinstance(operation, Ending) and operation.final != BY_ESTIMATE:
+                if isinstance(operation, Ending) and operation.file is not None:
+                    log.warning("hold %s is to be ended at %d from a file", operation.key, operation.final)
+                    operation.file = None
+                elif isinstance(operation, Ending) and not operation.swept:
                     log.error("hold %s was not ended at %d before shutdown", operation.key, operation.final)
                 operation.answer = _closed()
                 self._deliver(operation)
-        self._tasks, self._lanes = [], []
+        self._tasks, self._lanes, self._orphans = [], [], []
         if self._ticker is not None:
             self._ticker.cancel()
             self._ticker = None

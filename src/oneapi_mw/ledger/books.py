@@ -8,9 +8,9 @@ from itertools import islice
 from sqlalchemy import case, literal_column, select, text, update
 
 from oneapi_mw.ledger.audit import CHECKS
-from oneapi_mw.ledger.base import EXTERNAL, LEASE_SECONDS, Balance, Finding, LogFacts
+from oneapi_mw.ledger.base import EXTERNAL, LEASE_SECONDS, Balance, Finding
 from oneapi_mw.ledger.database import Database
-from oneapi_mw.ledger.operation import OPEN
+from oneapi_mw.ledger.operation import OPEN, Late
 from oneapi_mw.ledger.rows import stored_facts
 from oneapi_mw.store.tables import metadata
 from oneapi_mw.types import Quota
@@ -44,9 +44,9 @@ class SqlBooks:
                 marked = update(_HOLDS).where(_HOLDS.c.key == key, _HOLDS.c.mark < mark)
                 await connection.execute(marked.values(mark=mark))
 
-    async def expired(self, limit: int, *, keys: Sequence[str] | None = None) -> list[tuple[str, LogFacts]]:
+    async def expired(self, limit: int, *, keys: Sequence[str] | None = None) -> list[Late]:
         late = (
-            select(_HOLDS.c.key, _HOLDS.c.facts)
+            select(_HOLDS.c.key, _HOLDS.c.facts, _HOLDS.c.mark, _HOLDS.c.kind)
             .where(_OPEN, _HOLDS.c.lease_until <= self._database.now_ms)
             .order_by(_HOLDS.c.lease_until)
             .limit(limit)
@@ -55,7 +55,7 @@ class SqlBooks:
             late = late.where(_HOLDS.c.key.in_(keys), _HOLDS.c.kind == EXTERNAL)
         async with self._database.snapshot() as connection:
             rows = (await connection.execute(late)).all()
-        return [(key, stored_facts(facts)) for key, facts in rows]
+        return [Late(key, stored_facts(facts), mark < 0 and kind != EXTERNAL) for key, facts, mark, kind in rows]
 
     async def user_balance(self, user_id: int) -> Balance:
         columns = (_USERS.c.quota, _USERS.c.used_quota, _USERS.c.request_count)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 
 from oneapi_mw.errors import StoreUnavailable
 from oneapi_mw.ledger.operation import Away, Batch, Ending, Operation
@@ -14,6 +14,8 @@ from oneapi_mw.ledger.rows import plain
 log = logging.getLogger("oneapi_mw.ledger")
 
 MAX_BATCH = 256
+TIME_TO_KEEP = 3.0
+"""Seconds before the end of its caller's patience when an ending goes to the spool."""
 FIRST_RETRY, LAST_RETRY = 0.05, 2.0  # seconds between attempts while the database is away
 
 
@@ -23,11 +25,18 @@ class Lane:
     Args:
         run: carries out a batch; see `Backend.run`.
         deliver: receives each operation once it has its answer.
+        keep: is shown the endings that wait while the database is away, as often as that is found.
     """
 
-    def __init__(self, run: Callable[[Batch], Awaitable[None]], deliver: Callable[[Operation], None]) -> None:
+    def __init__(
+        self,
+        run: Callable[[Batch], Awaitable[None]],
+        deliver: Callable[[Operation], None],
+        keep: Callable[[Iterable[Ending]], None] = lambda endings: None,
+    ) -> None:
         self._run_batch = run
         self._deliver = deliver
+        self._keep = keep
         self._waiting: list[Operation] = []
         self._running = Batch()
         self._wake = asyncio.Event()
@@ -39,10 +48,14 @@ class Lane:
     def put(self, operation: Operation) -> None:
         self._waiting.append(operation)
         self._wake.set()
+        if self.away and isinstance(operation, Ending):
+            self._keep([operation])
 
     def expire(self, now: float) -> None:
         """Answer callers whose deadline has passed. Of what was not sent yet only endings stay."""
-        expire(self.unanswered(), now)
+        waiting = self.unanswered()
+        self._keep(overdue(waiting, now))
+        expire(waiting, now)
         if any(_stale(operation, now) for operation in self._waiting):
             stale = [operation for operation in self._waiting if _stale(operation, now)]
             self._waiting = [operation for operation in self._waiting if not _stale(operation, now)]
@@ -92,6 +105,7 @@ class Lane:
                 if not self.away:
                     self.away = True
                     log.warning("the ledger's database is away: %s", exc)
+                self._keep(operation for operation in self.unanswered() if isinstance(operation, Ending))
                 await asyncio.sleep(delay)
                 delay = min(2 * delay, LAST_RETRY)
                 batch = self._still_wanted(batch)
@@ -135,6 +149,13 @@ class Lane:
         for operation in operations:
             operation.answer = unavailable()
             self._deliver(operation)
+
+
+def overdue(operations: Iterable[Operation], now: float) -> Iterator[Ending]:
+    """The endings that should have been answered by now, long enough before their callers are told of it."""
+    for operation in operations:
+        if isinstance(operation, Ending) and operation.deadline <= now + TIME_TO_KEEP:
+            yield operation
 
 
 def expire(operations: Iterable[Operation], now: float) -> None:

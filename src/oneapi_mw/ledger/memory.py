@@ -21,6 +21,7 @@ from oneapi_mw.ledger.base import (
     Held,
     HoldState,
     LogFacts,
+    OnCrash,
     Reserve,
     Settled,
 )
@@ -53,7 +54,8 @@ class MemoryHold:
     limited: bool
     amount: Quota
     lease_until: float
-    mark: Quota = 0
+    mark: Quota = -1
+    """What is owed by now, as last noted; -1 when nothing was."""
     state: HoldState = "open"
     final: Quota = 0
     created_at: float = field(default_factory=time.time)
@@ -103,6 +105,7 @@ class MemoryLedger:
     clock: Callable[[], float] = time.monotonic
     remember: int = 100_000
     remind_below: Quota = REMIND_BELOW
+    on_crash: OnCrash = "prompt_cost"
     log: deque[LogEntry] = field(init=False)
     reminders: deque[Reminder] = field(init=False)
     _users: dict[int, _Account] = field(default_factory=dict)
@@ -188,7 +191,7 @@ class MemoryLedger:
         for key, hold in self.holds.items():
             if hold.state == "open" and hold.request.kind != EXTERNAL:
                 hold.lease_until = max(hold.lease_until, self.clock() + LEASE_SECONDS)
-                hold.mark = max(hold.mark, marks.get(key, 0))
+                hold.mark = max(hold.mark, marks.get(key, -1))
 
     async def sweep(self, *, limit: int = 500) -> int:
         return self._end_late([hold for hold in self.holds.values() if self._is_late(hold)][:limit])
@@ -202,8 +205,13 @@ class MemoryLedger:
 
     def _end_late(self, late: Sequence[MemoryHold]) -> int:
         for hold in late:
-            facts = estimated_facts(hold.request.log)
-            self._end(hold, max(hold.mark, hold.request.fallback), facts, estimated=True)
+            request, facts = hold.request, estimated_facts(hold.request.log)
+            if hold.mark >= 0 or request.kind == EXTERNAL or self.on_crash == "prompt_cost":
+                self._end(hold, max(hold.mark, request.fallback), facts, estimated=True)
+            elif self.on_crash == "hold":
+                self._end(hold, hold.amount, facts, estimated=True)
+            else:
+                self._end(hold, 0, None, estimated=True)
         return len(late)
 
     async def user_balance(self, user_id: int) -> Balance:

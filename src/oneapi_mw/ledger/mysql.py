@@ -16,7 +16,7 @@ from typing import Any, TypeAlias
 from oneapi_mw.ids import uuid7s
 from oneapi_mw.ledger import clock
 from oneapi_mw.ledger.base import REMIND_BELOW, Held
-from oneapi_mw.ledger.operation import BY_ESTIMATE, OPEN, SETTLED, Away, Batch, Ending, Extension, Reservation
+from oneapi_mw.ledger.operation import OPEN, SETTLED, Away, Batch, Ending, Extension, Reservation
 from oneapi_mw.ledger.rows import (
     EVENT_COLUMNS,
     FACT_COLUMNS,
@@ -164,17 +164,18 @@ class _Transaction:
     async def _end(self, endings: list[Ending]) -> None:
         by_key = {ending.key: ending for ending in endings}
         (held,) = await self._read(
-            "SELECT `key`, user_id, token_id, token_limited, amount, GREATEST(mark, fallback), "
+            "SELECT `key`, user_id, token_id, token_limited, amount, mark, fallback, "
             f"lease_until <= {clock.MYSQL} FROM billing_holds FORCE INDEX (PRIMARY) "
             f"WHERE `key` IN {self._tuple(by_key)} AND state = {OPEN} ORDER BY `key` FOR UPDATE"
         )
         sums, ended = Endings(), list[_Ended]()
-        for key, user_id, token_id, limited, amount, estimate, late in held:
+        for key, user_id, token_id, limited, amount, mark, fallback, late in held:
             ending = by_key[key]
-            swept = ending.final == BY_ESTIMATE
-            if swept and not late:
+            final: Quota | None = ending.final
+            if ending.swept:
+                final = ending.estimate(amount=amount, mark=mark, fallback=fallback) if late else None
+            if final is None:
                 continue
-            final = estimate if swept else ending.final
             sums.add(ending, user_id, token_id, limited=bool(limited), amount=amount, final=final)
             ended.append((by_key.pop(key), user_id, token_id, final))
         if by_key:
@@ -197,7 +198,7 @@ class _Transaction:
     def _end_holds(self, ended: Sequence[_Ended]) -> None:
         states = {ending.key: ending.state for ending, *_ in ended}
         finals = {ending.key: final for ending, _, _, final in ended}
-        estimated = {ending.key: int(ending.final == BY_ESTIMATE) for ending, *_ in ended}
+        estimated = {ending.key: int(ending.swept) for ending, *_ in ended}
         channels = {e.key: e.facts.channel_id for e, *_ in ended if e.facts is not None}
         self._pending.append(  # assigned from left to right: `facts` goes by the new state
             f"UPDATE billing_holds SET state = {self._case('`key`', states)}, final = {self._case('`key`', finals)}, "

@@ -7,7 +7,8 @@ from typing import Any, Protocol
 
 from sqlalchemy import URL
 
-from oneapi_mw.ledger.base import Ledger
+from oneapi_mw.ledger.base import Ledger, OnCrash
+from oneapi_mw.ledger.spool import Spooling
 from oneapi_mw.ledger.sql import sql_ledger
 
 
@@ -22,12 +23,19 @@ class DatabaseAddress(Protocol):
         """What the driver must be told besides: TLS, Unix socket."""
 
 
-def open_ledger(url: DatabaseAddress, *, worker: str) -> Ledger:
+def open_ledger(
+    url: DatabaseAddress,
+    *,
+    worker: str,
+    spooling: Spooling | None = None,
+    on_crash: OnCrash = "prompt_cost",
+) -> Ledger:
     """The ledger of the database at `url`; call `start` before use.
 
     Args:
         worker: who this process is, unlike any other at the same database; at most 64 characters.
+        spooling, on_crash: as in `sql_ledger`.
 
     Raises: `ValueError` for a database there is no ledger for.
     """
-    return sql_ledger(url.sqlalchemy, worker=worker, connect=url.connect_args())
+    return sql_ledger(url.sqlalchemy, worker=worker, connect=url.connect_args(), spooling=spooling, on_crash=on_crash)

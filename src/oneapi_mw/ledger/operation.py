@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from itertools import chain
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-from oneapi_mw.ledger.base import LogFacts, Reserve
+from oneapi_mw.ledger.base import LogFacts, OnCrash, Reserve
 from oneapi_mw.types import Quota
+
+if TYPE_CHECKING:
+    from oneapi_mw.ledger.spool_file import SpoolFile
 
 OPEN, SETTLED, VOID = 0, 1, 2
 """`billing_holds.state`."""
 
 BY_ESTIMATE = -1
 """`Ending.final` of a sweep: charge what the hold row says, if its lease has ended."""
+AS_HELD = -2
+"""The same, but all that was set aside when no mark was noted. A void by estimate is for holds without a mark only."""
 
 
 class Away(Exception):
@@ -56,9 +62,12 @@ class Extension(Operation):
 
 
 class Ending(Operation):
-    """A settlement, a void (no `facts`, `final` 0) or a sweep (`final` is `BY_ESTIMATE`)."""
+    """A settlement, a void (no `facts`, `final` 0) or a sweep (`final` is `BY_ESTIMATE` or `AS_HELD`).
 
-    __slots__ = ("facts", "final")
+    `spooled` once it was handed to a spool, `file` where it is kept until it has been answered.
+    """
+
+    __slots__ = ("facts", "file", "final", "spooled")
 
     def __init__(
         self, key: str, final: Quota, facts: LogFacts | None, future: asyncio.Future[Any], deadline: float
@@ -66,10 +75,39 @@ class Ending(Operation):
         super().__init__(key, future, deadline)
         self.final = final
         self.facts = facts
+        self.spooled = False
+        self.file: SpoolFile | None = None
 
     @property
     def state(self) -> int:
         return VOID if self.facts is None else SETTLED
+
+    @property
+    def swept(self) -> bool:
+        return self.final < 0
+
+    def estimate(self, *, amount: Quota, mark: Quota, fallback: Quota) -> Quota | None:
+        """What a sweep charges for a hold whose lease has ended; `None` when it must not end it."""
+        if self.facts is None:
+            return 0 if mark < 0 else None
+        return amount if self.final == AS_HELD and mark < 0 else max(mark, fallback)
+
+
+@dataclass(frozen=True, slots=True)
+class Late:
+    """An open hold whose lease has ended."""
+
+    key: str
+    facts: LogFacts
+    """What was noted at admission."""
+    unmarked: bool
+    """Nobody noted what is owed, and it is not an external hold."""
+
+    def ending(self, policy: OnCrash) -> tuple[Quota, LogFacts | None]:
+        """`final` and `facts` of the sweep's ending."""
+        if not self.unmarked or policy == "prompt_cost":
+            return BY_ESTIMATE, self.facts
+        return (AS_HELD, self.facts) if policy == "hold" else (BY_ESTIMATE, None)
 
 
 class Batch:

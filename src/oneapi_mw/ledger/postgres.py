@@ -13,7 +13,7 @@ from typing import Any
 from oneapi_mw.ids import uuid7s
 from oneapi_mw.ledger import clock
 from oneapi_mw.ledger.base import REMIND_BELOW, Held
-from oneapi_mw.ledger.operation import OPEN, SETTLED, Away, Batch, Ending, Extension, Reservation
+from oneapi_mw.ledger.operation import AS_HELD, OPEN, SETTLED, VOID, Away, Batch, Ending, Extension, Reservation
 from oneapi_mw.ledger.rows import (
     EVENT_COLUMNS,
     FACT_COLUMNS,
@@ -105,10 +105,12 @@ acct AS MATERIALIZED (
     ORDER BY u.id, t.id FOR UPDATE OF u, t),
 ended AS (
     UPDATE billing_holds h SET state = o.state, channel_id = o.channel_id, estimated = o.final < 0, ended_at = {_NOW},
-        final = CASE WHEN o.final < 0 THEN greatest(h.mark, h.fallback) ELSE o.final END,
+        final = CASE WHEN o.final >= 0 THEN o.final WHEN o.state = {VOID} THEN 0
+            WHEN o.final = {AS_HELD} AND h.mark < 0 THEN h.amount ELSE greatest(h.mark, h.fallback) END,
         facts = CASE WHEN o.state = {SETTLED} THEN NULL ELSE h.facts END
     FROM ops o
-    WHERE h.key = o.key AND h.state = {OPEN} AND (o.final >= 0 OR h.lease_until <= {clock.POSTGRESQL})
+    WHERE h.key = o.key AND h.state = {OPEN}
+        AND (o.final >= 0 OR (h.lease_until <= {clock.POSTGRESQL} AND (o.state = {SETTLED} OR h.mark < 0)))
         AND (SELECT count(*) FROM acct) >= 0  -- locked before anything is written
     RETURNING h.user_id, h.token_id, h.token_limited, h.amount, h.final AS charged, o.*),
 credit_users AS (

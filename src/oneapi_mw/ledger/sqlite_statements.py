@@ -18,7 +18,7 @@ from __future__ import annotations
 from functools import lru_cache
 
 from oneapi_mw.ledger import clock
-from oneapi_mw.ledger.operation import OPEN, SETTLED
+from oneapi_mw.ledger.operation import AS_HELD, OPEN, SETTLED, VOID
 from oneapi_mw.ledger.rows import EVENT_COLUMNS, FACT_COLUMNS, HOLD_COLUMNS, NOTE_COLUMNS, REMIND
 from oneapi_mw.types import Quota
 
@@ -58,9 +58,11 @@ END;
 
 CREATE TEMP TRIGGER settle INSTEAD OF INSERT ON ending WHEN NEW.key IS NOT NULL BEGIN
     UPDATE billing_holds SET state = NEW.state, channel_id = NEW.channel_id, estimated = NEW.final < 0,
-        ended_at = NEW.now_ms, final = CASE WHEN NEW.final < 0 THEN max(mark, fallback) ELSE NEW.final END,
+        ended_at = NEW.now_ms, final = CASE WHEN NEW.final >= 0 THEN NEW.final WHEN NEW.state = {VOID} THEN 0
+            WHEN NEW.final = {AS_HELD} AND mark < 0 THEN amount ELSE max(mark, fallback) END,
         facts = CASE WHEN NEW.state = {SETTLED} THEN NULL ELSE facts END
-    WHERE key = NEW.key AND state = {OPEN} AND (NEW.final >= 0 OR lease_until <= {clock.SQLITE});
+    WHERE key = NEW.key AND state = {OPEN}
+        AND (NEW.final >= 0 OR (lease_until <= {clock.SQLITE} AND (NEW.state = {SETTLED} OR mark < 0)));
     INSERT INTO logs (uuid, request_id, user_id, token_id, quota, created_at, updated_at, system_prompt_reset,
         {", ".join(FACT_COLUMNS)})
     SELECT NEW.uuid, NEW.key, user_id, token_id, final, NEW.now_ms / 1000, NEW.now_ms, 0, {_new(FACT_COLUMNS)}

@@ -53,6 +53,14 @@ class BillingSettings(Section):
     """Multiply what calls of hosted tools cost by the ratio of the user's group, too."""
     preconsume_token_for_background_request: NonNegative = 15_000
     """Output tokens that are set aside for a Responses request with `background: true`."""
+    billing_on_crash: Literal["prompt_cost", "void", "hold"] = "prompt_cost"
+    """A request whose worker was killed before it noted what it costs: the price of its prompt, nothing, or all that
+    was set aside."""
+    billing_spool_path: str = ""
+    """Folder, on a local disk, for charges that wait while the database is away. Empty is one beside the SQLite file,
+    with `.spool` for its ending."""
+    billing_spool_max_mb: NonNegative = 64
+    """Megabytes of such charges per worker from which on requests are refused. 0 keeps them in memory only."""
     billing_timeout: Seconds = 300
     """Seconds that one settlement may take."""
     streaming_billing_interval: Seconds = 3
