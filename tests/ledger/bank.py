@@ -88,6 +88,10 @@ class Bank:
             await connection.execute(insert(metadata.tables["billing_entries"]).values(entry))
         return id_
 
+    async def channels(self, *ids: int) -> None:
+        async with self.database.writing() as connection:
+            await connection.execute(insert(metadata.tables["channels"]), [channel_row(id_) for id_ in ids])
+
     async def credit(self, user_id: int, amount: int) -> None:
         users = metadata.tables["users"]
         async with self.database.writing() as connection:
@@ -191,6 +195,14 @@ def token_row(id_: int, user_id: int, remain_quota: int | None) -> dict[str, Any
         "remain_quota": remain_quota or 0,
         "unlimited_quota": remain_quota is None,
     }
+
+
+def channel_row(id_: int) -> dict[str, Any]:
+    texts = dict.fromkeys(("name", "base_url", "models", "config"), "")
+    times = ("created_time", "test_time", "response_time", "balance_updated_time", "created_at", "updated_at")
+    numbers = dict.fromkeys((*times, "type", "weight", "used_quota", "priority", "ratelimit"), 0)
+    fixed = {"key_sealed": b"", "status": 1, "balance": "0", "group": "default"}
+    return {"id": id_, "uuid": f"channel-{id_}", **texts, **numbers, **fixed}
 
 
 def entry_row(user_id: int, token_id: int | None, amount: int) -> dict[str, Any]:

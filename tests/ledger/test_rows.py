@@ -9,12 +9,10 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from sqlalchemy import insert
 
 from oneapi_mw.ledger.base import LogFacts
 from oneapi_mw.ledger.database import Database
 from oneapi_mw.ledger.rollup import roll_up
-from oneapi_mw.store.tables import metadata
 from tests.ledger.bank import FACTS, SQL_BACKENDS, Bank, findings, open_bank, reserve
 
 
@@ -126,7 +124,7 @@ async def test_channel_totals_are_rolled_up_once(bank: Bank) -> None:
     ledger = await bank.ledger()
     user = await bank.user(10_000)
     token = await bank.token(user)
-    await _channels(bank, 3, 4)
+    await bank.channels(3, 4)
     requests = [reserve(user, token, 100) for _ in range(20)]
     await asyncio.gather(*(ledger.reserve(request) for request in requests))
     for n, request in enumerate(requests):
@@ -142,14 +140,3 @@ async def test_channel_totals_are_rolled_up_once(bank: Bank) -> None:
     assert totals == [{"id": 3, "used_quota": 90}, {"id": 4, "used_quota": 95}]
     for database in databases:
         await database.aclose()
-
-
-async def _channels(bank: Bank, *ids: int) -> None:
-    channels = metadata.tables["channels"]
-    texts = dict.fromkeys(("name", "base_url", "models", "config"), "")
-    times = ("created_time", "test_time", "response_time", "balance_updated_time", "created_at", "updated_at")
-    numbers = dict.fromkeys((*times, "type", "weight", "used_quota", "priority", "ratelimit"), 0)
-    fixed = {"key_sealed": b"", "status": 1, "balance": "0", "group": "default"}
-    async with bank.database.writing() as connection:
-        rows = [{"id": id_, "uuid": f"channel-{id_}", **texts, **numbers, **fixed} for id_ in ids]
-        await connection.execute(insert(channels), rows)

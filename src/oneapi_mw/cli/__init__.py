@@ -26,6 +26,7 @@ COMMANDS = {
     "db": ("oneapi_mw.cli.db", "Create, upgrade and check the database's tables."),
     "user": ("oneapi_mw.cli.user", "Create and change users and their quota."),
     "token": ("oneapi_mw.cli.token", "Create and change the API keys of users."),
+    "ledger": ("oneapi_mw.cli.ledger", "Check that the books balance, and see what is not finished."),
     "channel": ("oneapi_mw.cli.channel", "Create and change accounts at providers."),
     "prices": ("oneapi_mw.cli.prices", "Show, import and build the prices of models."),
 }

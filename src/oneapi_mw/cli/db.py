@@ -15,6 +15,7 @@ from oneapi_mw.cli.translate import translated
 from oneapi_mw.resources import database_url
 from oneapi_mw.settings import Settings
 from oneapi_mw.store import schema
+from oneapi_mw.store.dsn import DatabaseUrl
 from oneapi_mw.store.engine import Database
 
 
@@ -46,9 +47,7 @@ def run_upgrade(args: argparse.Namespace) -> int:
 
 def run_check(args: argparse.Namespace) -> int:
     settings = read_settings()
-    path = database_url(settings).path
-    if path is not None and not Path(path).exists():  # connecting would make it
-        raise CommandFailed(f"there is no SQLite file {path!r} yet: run 'oneapi-mw db upgrade', or change SQLITE_PATH")
+    require_file(database_url(settings))
     with translated():
         problems = run(_check(settings))
     if problems:
@@ -65,6 +64,13 @@ async def _upgrade(settings: Settings) -> None:
 async def _check(settings: Settings) -> list[str]:
     async with opened(settings) as database:
         return await problems_of(database)
+
+
+def require_file(url: DatabaseUrl) -> None:
+    """Raises `CommandFailed` for a SQLite file that is not there: connecting would make it."""
+    path = url.path
+    if path is not None and not Path(path).exists():
+        raise CommandFailed(f"there is no SQLite file {path!r} yet: run 'oneapi-mw db upgrade', or change SQLITE_PATH")
 
 
 @asynccontextmanager

@@ -113,6 +113,46 @@ CHECKS = (
         """,
     ),
     Check(
+        "I-2",
+        "user",
+        "{expected} holds were settled, but {actual} requests are counted",
+        """
+        SELECT u.id, COALESCE(h.total, 0), u.request_count
+        FROM users u
+        LEFT JOIN (SELECT user_id, COUNT(*) AS total FROM billing_holds WHERE state = :settled
+            GROUP BY user_id) h ON h.user_id = u.id
+        WHERE u.request_count <> COALESCE(h.total, 0)
+        """,
+    ),
+    Check(
+        "I-2",
+        "channel",
+        "settled holds make {expected}, but used quota and outbox make {actual}",
+        """
+        SELECT c.id, COALESCE(h.total, 0), c.used_quota + COALESCE(o.total, 0)
+        FROM channels c
+        LEFT JOIN (SELECT channel_id, SUM(final) AS total FROM billing_holds WHERE state = :settled
+            GROUP BY channel_id) h ON h.channel_id = c.id
+        LEFT JOIN (SELECT channel_id, SUM(quota) AS total FROM billing_outbox
+            GROUP BY channel_id) o ON o.channel_id = c.id
+        WHERE c.used_quota + COALESCE(o.total, 0) <> COALESCE(h.total, 0)
+        """,
+    ),
+    Check(
+        "I-4",
+        "user",
+        "charges above their holds and debits explain {expected} below zero, but it is {actual}",
+        """
+        SELECT u.id, COALESCE(o.total, 0) - COALESCE(e.total, 0), -u.quota
+        FROM users u
+        LEFT JOIN (SELECT user_id, SUM(final - amount) AS total FROM billing_holds
+            WHERE state = :settled AND final > amount GROUP BY user_id) o ON o.user_id = u.id
+        LEFT JOIN (SELECT user_id, SUM(amount) AS total FROM billing_entries
+            WHERE token_id IS NULL AND amount < 0 GROUP BY user_id) e ON e.user_id = u.id
+        WHERE u.quota < 0 AND -u.quota > COALESCE(o.total, 0) - COALESCE(e.total, 0)
+        """,
+    ),
+    Check(
         "I-5",
         "hold",
         "settled once, but it has {actual} log rows",
@@ -151,3 +191,62 @@ CHECKS = (
         """,
     ),
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """What a deviation means for whoever pays or is paid, and what to do about it."""
+
+    means: str
+    advice: str
+
+
+_ENTRY = "correct it with an entry, which leaves a trace, and not by changing the balance"
+
+EXPLANATIONS = {
+    "I-1 user": Explanation(
+        "quota was made or lost: something else than the ledger changed the balance, its holds or its entries",
+        f"find who writes to users.quota, users.held or billing_entries; 'oneapi-mw user quota NAME --add N': {_ENTRY}",
+    ),
+    "I-1 token": Explanation(
+        "the API key may spend more or less than it was given: something else than the ledger changed what remains",
+        "find who writes to tokens.remain_quota or billing_entries, then set the key's quota again",
+    ),
+    "I-2 user": Explanation(
+        "the user's totals differ from what was charged: rows of logs were changed, or the counters were",
+        "if old log rows were deleted on purpose nobody lost anything; else restore logs from a backup",
+    ),
+    "I-2 token": Explanation(
+        "the API key's total differs from what was charged: rows of logs were changed, or the counter was",
+        "if old log rows were deleted on purpose nobody lost anything; else restore logs from a backup",
+    ),
+    "I-2 channel": Explanation(
+        "the channel's total differs from what was charged for it; balances are not concerned",
+        "if its total was set by hand this is expected; it has no effect on what anybody pays",
+    ),
+    "I-4 user": Explanation(
+        "the balance is further below zero than charges above their holds explain: something was spent unheld",
+        f"find who writes to users.quota; {_ENTRY}",
+    ),
+    "I-5 hold": Explanation(
+        "the request was charged once, but the user sees it in the log never or several times",
+        "if old log rows were deleted on purpose nobody lost anything; else restore logs from a backup",
+    ),
+    "I-6 hold": Explanation(
+        "quota is still set aside for a request that nobody serves any more",
+        "start a gateway: it sweeps within two minutes; while one runs, look for 'sweep failed' in its log",
+    ),
+    "I-9 hold": Explanation(
+        "the user is shown another amount than was charged",
+        "the hold is right: set the quota of the row of its request to the hold's final",
+    ),
+    "I-17 hold": Explanation(
+        "a service has booked consumption and what for is not recorded",
+        "restore token_transactions from a backup",
+    ),
+}
+"""By invariant and subject."""
+
+
+def explain(check: Check) -> Explanation:
+    return EXPLANATIONS[f"{check.invariant} {check.subject}"]

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from itertools import islice
 
-from sqlalchemy import case, literal_column, select, text, update
+from sqlalchemy import case, literal_column, select, update
 
-from oneapi_mw.ledger.audit import CHECKS
 from oneapi_mw.ledger.base import EXTERNAL, LEASE_SECONDS, Balance, Finding
 from oneapi_mw.ledger.database import Database
+from oneapi_mw.ledger.examine import examine
 from oneapi_mw.ledger.operation import OPEN, Late
 from oneapi_mw.ledger.rows import stored_facts
 from oneapi_mw.store.tables import metadata
@@ -74,12 +74,7 @@ class SqlBooks:
         return Balance(*row)
 
     async def audit(self) -> list[Finding]:
-        findings: list[Finding] = []
-        async with self._database.snapshot(unhurried=True) as connection:
-            now_ms = (await connection.execute(select(self._database.now_ms))).scalar_one()
-            for check in CHECKS:
-                findings += check.findings(await connection.execute(text(check.sql), check.values(now_ms)))
-        return findings
+        return (await examine(self._database)).findings
 
     async def aclose(self) -> None:
         await self._database.aclose()

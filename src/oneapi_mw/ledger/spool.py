@@ -20,7 +20,7 @@ from pathlib import Path
 from oneapi_mw.ledger.base import HoldState, Settled
 from oneapi_mw.ledger.operation import SETTLED, Ending
 from oneapi_mw.ledger.rows import plain
-from oneapi_mw.ledger.spool_file import Kept, SpoolFile, ending_line, line, owner, paths, read
+from oneapi_mw.ledger.spool_file import REJECTED, Kept, SpoolFile, ending_line, line, owner, paths, read
 
 log = logging.getLogger("oneapi_mw.ledger")
 
@@ -266,3 +266,47 @@ def _line(ending: Ending) -> bytes:
     except (TypeError, ValueError, RecursionError):  # metadata that JSON has no word for; the charge matters more
         assert ending.facts is not None
         return ending_line(Kept(ending.key, ending.final, plain(ending.facts)))
+
+
+@dataclass(frozen=True, slots=True)
+class FileState:
+    """A file as somebody from outside finds it."""
+
+    path: Path
+    database: str
+    """Empty when its first line is damaged: then nobody replays it."""
+    worker: str
+    living: bool
+    """Whether a process has it locked, which replays it itself."""
+    size: int
+    endings: int
+    damaged: int
+
+
+def survey(folder: Path) -> list[FileState]:
+    """The files in `folder`, of all databases. Waits for the disk."""
+    found = []
+    for path in paths(folder):
+        file = SpoolFile.adopt(path)
+        if file is not None:
+            file.close()
+        contents = read(path)
+        if contents is not None:
+            size = path.stat().st_size if path.exists() else 0
+            found.append(
+                FileState(
+                    path,
+                    contents.database,
+                    contents.worker,
+                    file is None,
+                    size,
+                    len(contents.endings),
+                    len(contents.damaged),
+                )
+            )
+    return found
+
+
+def put_aside(folder: Path) -> list[Path]:
+    """Files with what could not be carried out."""
+    return paths(folder, REJECTED)
