@@ -115,6 +115,10 @@ class Bank:
         async with self.database.snapshot() as connection:
             return [dict(row) for row in (await connection.execute(text(sql), values)).mappings()]
 
+    async def charges(self) -> list[tuple[int, int, int]]:
+        """User, token and quota of every charge, as the log has them."""
+        return [(row["user_id"], row["token_id"], row["quota"]) for row in await self.rows("SELECT * FROM logs")]
+
     async def aclose(self) -> None:
         for ledger in self._opened:
             await ledger.aclose()
@@ -144,6 +148,12 @@ class MemoryBank:
     async def change(self, table: str, id_: int, *, status: int) -> None:
         key = "user_id" if table == "users" else "token_id"
         self.only.set_enabled(**{key: id_}, enabled=status == 1)
+
+    async def credit(self, user_id: int, amount: int) -> None:
+        self.only.open_account(user_id, amount)
+
+    async def charges(self) -> list[tuple[int, int, int]]:
+        return [(entry.user_id, entry.token_id, entry.quota) for entry in self.only.log]
 
     async def aclose(self) -> None:
         await self.only.aclose()

@@ -36,6 +36,16 @@ def _new(columns: tuple[str, ...]) -> str:
     return ", ".join(f"NEW.{column}" for column in columns)
 
 
+def _exact(table: str, balance: str) -> str:
+    """Refuse sums past 64 bits, which SQLite would go on with as floating point numbers."""
+    return f"""
+CREATE TEMP TRIGGER exact_{table} AFTER UPDATE OF used_quota ON {table}
+WHEN typeof(NEW.used_quota) <> 'integer' OR typeof(NEW.{balance}) <> 'integer' BEGIN
+    SELECT RAISE(ABORT, 'a counter of {table} would leave the range of 64 bits');
+END;
+"""
+
+
 SET_UP = f"""
 CREATE TEMP TABLE answers (key TEXT, final INTEGER);
 CREATE TEMP VIEW reserving AS SELECT {_nulls(RESERVING)};
@@ -80,6 +90,8 @@ CREATE TEMP TRIGGER move AFTER UPDATE OF state ON billing_holds WHEN OLD.state =
     WHERE id = NEW.token_id;
     INSERT INTO answers VALUES (NEW.key, NEW.final);
 END;
+{_exact("users", "quota")}
+{_exact("tokens", "remain_quota")}
 """
 """Of one connection, and gone with it."""
 
