@@ -27,9 +27,10 @@ class Database:
     """
 
     def __init__(self, url: URL, connect: Mapping[str, Any] | None = None) -> None:
-        self._engine = create_async_engine(
-            url, connect_args=dict(connect or {}), pool_size=1, max_overflow=1, pool_pre_ping=True
-        )
+        options: dict[str, Any] = {"connect_args": dict(connect or {}), "pool_size": 1, "max_overflow": 1}
+        if url.get_backend_name() in ("mysql", "mariadb"):
+            options["isolation_level"] = "READ COMMITTED"  # as the ledger: locks on gaps would deadlock with it
+        self._engine = create_async_engine(url, pool_pre_ping=True, **options)
         self._is_sqlite = self._engine.dialect.name == "sqlite"
         self.now_ms: ColumnElement[int] = literal_column(clock.BY_DIALECT[self._engine.dialect.name])
         """The database's clock in Unix milliseconds, as an expression."""
