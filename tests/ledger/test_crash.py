@@ -67,7 +67,7 @@ async def _kill_loop(bank: Bank, rounds: int, *, beside_a_living_one: bool) -> C
     user = await bank.user(FUNDS)
     token = await bank.token(user, FUNDS)
     sweepers = [await bank.ledger(f"sweeper {n}") for n in range(3)]
-    living = await _start(bank, "living", user, token, sweeps=True) if beside_a_living_one else None
+    living = await _start(bank, "living", user, token) if beside_a_living_one else None
     numbers: Counter[str] = Counter(rounds=rounds)
     for _ in range(rounds):
         process = await _start(bank, "killed", user, token, lease_seconds=0)
