@@ -19,7 +19,7 @@ from oneapi_mw.ledger.events import Delivery
 from oneapi_mw.ledger.limits import MAX_QUOTA
 from oneapi_mw.ledger.open import open_ledger
 from oneapi_mw.ledger.rollup import Rollup
-from oneapi_mw.ledger.spool import Spooling
+from oneapi_mw.ledger.spool import Spooling, hindrance
 from oneapi_mw.pricing.live import LivePrices
 from oneapi_mw.pricing.shipped import shipped_table
 from oneapi_mw.relay.http1_upstream import Http1Upstream
@@ -47,6 +47,7 @@ OPTIONS_SECONDS = 30.0
 REMIND_OPTION = "QuotaRemindThreshold"
 PRICE_SECONDS = 3.0
 """How often other workers' changes to prices and group ratios are looked for."""
+SPOOL = "BILLING_SPOOL_PATH"
 
 
 class UnsafeConfiguration(RuntimeError):
@@ -158,7 +159,10 @@ async def open_resources(
         worker = f"{socket.gethostname()[:32]}-{os.getpid()}-{secrets.token_hex(4)}"
         background = Background()
         if ledger is None:
-            ledger = open_ledger(url, worker=worker, spooling=spooling(settings), on_crash=settings.billing_on_crash)
+            spool = spooling(settings)
+            if spool is not None and (reason := hindrance(spool.folder)) is not None:
+                log.warning("charges cannot be kept on disk while the database is away: %s; set %s", reason, SPOOL)
+            ledger = open_ledger(url, worker=worker, spooling=spool, on_crash=settings.billing_on_crash)
             await ledger.start()
             stack.push_async_callback(ledger.aclose)
             rollup = Rollup(url)

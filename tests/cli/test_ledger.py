@@ -90,6 +90,32 @@ def test_status_of_a_quiet_ledger(rooted: Shell) -> None:
     }
 
 
+def test_the_spool_is_shown_while_the_database_is_away(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SQL_DSN", "postgres://someone:a-password@127.0.0.1:1/db")
+    file = SpoolFile.create(Path("one-api.spool"), database="postgresql://127.0.0.1:1/db", worker="w")
+    file.append([ending_line(Kept("k", 5, LogFacts()))])
+
+    code, out, err = shell("ledger", "status")
+    assert code == 1
+    assert out.startswith(f"{file.path}: 1 charges")
+    assert "The database does not answer" in err
+    assert "a-password" not in out + err
+    code, out, _ = shell("ledger", "status", "--json")
+    assert code == 1
+    assert [found["ours"] for found in json.loads(out)["files"]] == [True]
+    file.close()
+
+
+def test_a_folder_that_cannot_be_made(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    Path("a-file").touch()
+    monkeypatch.setenv("BILLING_SPOOL_PATH", "a-file/spool")
+    code, _, err = shell("check-config")
+    assert code == 1
+    assert "a-file' is not a folder: change BILLING_SPOOL_PATH" in err
+    monkeypatch.setenv("BILLING_SPOOL_MAX_MB", "0")
+    shell.ok("check-config")
+
+
 def test_status_of_a_spool(rooted: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
     ours = f"sqlite:///{Path('one-api.db').resolve()}"
     for database, worker, lives in ((ours, "dead", False), (ours, "living", True), ("postgresql://db/x", "w", False)):
@@ -100,6 +126,7 @@ def test_status_of_a_spool(rooted: Shell, monkeypatch: pytest.MonkeyPatch) -> No
         else:
             file.close()
     Path("one-api.spool/odd.jsonl").write_bytes(b"garbage\n")
+    Path("one-api.spool/folder.jsonl").mkdir()
     aside = living.reject([b"what\n"])
 
     lines = rooted.ok("ledger", "status").splitlines()
@@ -107,7 +134,8 @@ def test_status_of_a_spool(rooted: Shell, monkeypatch: pytest.MonkeyPatch) -> No
     assert "the next start or sweep of a gateway replays it" in about["dead"]
     assert "replayed by it" in about["living"]
     assert "of another database, postgresql://db/x" in about["w"]
-    assert any("odd.jsonl: its first line is damaged" in line for line in lines)
+    assert any("odd.jsonl: it cannot be read" in line for line in lines)
+    assert any("folder.jsonl: it cannot be read" in line for line in lines)
     assert f"{aside}: could not be carried out" in lines[-1]
 
     found = rooted.json("ledger", "status")

@@ -30,11 +30,12 @@ async def _start(bank: Bank, worker: str, user: int, token: int, **load: Any) ->
     return await asyncio.create_subprocess_exec(sys.executable, *words, stdout=PIPE)
 
 
-async def _kill_after(process: Process, lines: int) -> int:
-    """Kill -9 after so many lines of progress; returns how many settlements and voids it reported."""
+async def _kill_after(process: Process, lines: int, delay: float) -> int:
+    """Kill -9 so many seconds after so many lines of progress; returns how many settlements and voids it reported."""
     assert process.stdout is not None
     for _ in range(lines):
         line = await process.stdout.readline()
+    await asyncio.sleep(delay)  # a line is always printed at the same step of the work
     process.send_signal(signal.SIGKILL)
     rest = await process.stdout.read()
     assert await process.wait() == -signal.SIGKILL
@@ -71,7 +72,7 @@ async def _kill_loop(bank: Bank, rounds: int, *, beside_a_living_one: bool) -> C
     numbers: Counter[str] = Counter(rounds=rounds)
     for _ in range(rounds):
         process = await _start(bank, "killed", user, token, lease_seconds=0)
-        numbers["reported"] += await _kill_after(process, lines=dice.randint(1, 3))
+        numbers["reported"] += await _kill_after(process, dice.randint(1, 3), dice.uniform(0, 0.05))
         (left,) = await bank.rows("SELECT count(*) AS found FROM billing_holds WHERE state = 0 AND worker = 'killed'")
         numbers["left open"] += left["found"]
         numbers["swept"] += await _sweep_all(sweepers)

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from sqlalchemy import URL
 
+from oneapi_mw import Gateway, Settings
 from oneapi_mw.errors import StoreUnavailable
 from oneapi_mw.ledger.base import Balance
 from oneapi_mw.ledger.mysql import MysqlBackend
@@ -16,8 +17,11 @@ from oneapi_mw.ledger.open import open_ledger
 from oneapi_mw.ledger.postgres import PostgresBackend
 from oneapi_mw.ledger.rollup import Rollup
 from oneapi_mw.ledger.sql import sql_ledger
+from oneapi_mw.resources import spooling
 from oneapi_mw.store.dsn import DatabaseUrl, parse_dsn
 from tests.ledger.bank import Bank, open_bank
+from tests.support.servers import migrated_database
+from tests.support.serving import settings_for
 
 
 async def test_a_ledger_and_its_rollup_from_an_address(tmp_path: Path) -> None:
@@ -99,3 +103,27 @@ async def test_a_missing_driver_names_its_extra(
     monkeypatch.setitem(sys.modules, module, None)
     with pytest.raises(RuntimeError, match=rf"oneapi-mw\[{extra}\]"):
         await backend(worker="w").start()
+
+
+@pytest.mark.parametrize(
+    ("changes", "folder"),
+    [
+        ({}, Path("one-api.spool")),
+        ({"sqlite_path": "/srv/gateway.db"}, Path("/srv/gateway.spool")),
+        ({"billing_spool_path": "/var/spool/oneapi"}, Path("/var/spool/oneapi")),
+        ({"billing_spool_max_mb": 0}, None),
+    ],
+)
+def test_where_charges_wait(changes: dict[str, Any], folder: Path | None) -> None:
+    found = spooling(Settings(**changes))
+    assert (found.folder if found is not None else None) == folder
+    assert found is None or found.max_bytes == 64 * 2**20
+
+
+async def test_a_gateway_says_that_charges_could_not_wait(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "file").touch()
+    database = await migrated_database("sqlite", tmp_path)
+    settings = settings_for(database, billing_spool_path=str(tmp_path / "file" / "spool"))
+    async with Gateway(settings).lifespan():
+        pass
+    assert "is not a folder; set BILLING_SPOOL_PATH" in caplog.text

@@ -242,6 +242,54 @@ async def test_a_file_is_never_replayed_twice(tmp_path: Path) -> None:
     assert paths(tmp_path) == []
 
 
+async def test_a_file_that_cannot_be_read_keeps_nobody_from_starting(
+    backend: Script, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(front, "LEASE_SECONDS", 0)
+    left_behind(tmp_path, "dead", [Kept("a", 5, FACTS)])
+    (tmp_path / "folder.jsonl").mkdir()
+    books = NoBooks()
+    books.late = [late("b")]
+    ledger = BatchedLedger(backend, books, spool=spool(tmp_path))
+    await ledger.start()
+    assert await ledger.sweep() == 1
+    await ledger.aclose()
+
+    assert backend.batches == [["Ending a"], ["Ending b"]]
+    assert "folder.jsonl cannot be taken over" in caplog.text
+    assert "folder.jsonl cannot be read" in caplog.text
+
+
+async def test_a_start_that_is_cancelled_leaves_the_files_to_others(
+    backend: Script, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left_behind(tmp_path, "dead", [Kept("a", 5, FACTS)])
+    adopting, may_end, really = asyncio.Event(), threading.Event(), Spool._adopt
+    loop = asyncio.get_running_loop()
+
+    def slowly(spool: Spool) -> Any:
+        loop.call_soon_threadsafe(adopting.set)
+        may_end.wait()
+        return really(spool)
+
+    monkeypatch.setattr(Spool, "_adopt", slowly)
+    starting = asyncio.ensure_future(BatchedLedger(backend, NoBooks(), spool=spool(tmp_path)).start())
+    await adopting.wait()
+    starting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await starting
+    may_end.set()
+    monkeypatch.undo()
+
+    other = Script()
+    while not other.batches:  # until the thread that was left alone has ended
+        ledger = BatchedLedger(other, NoBooks(), spool=spool(tmp_path))
+        await ledger.start()
+        await ledger.aclose()
+    assert other.batches == [["Ending a"]]
+    assert paths(tmp_path) == []
+
+
 async def test_a_replay_goes_on_after_another_outage(
     backend: Script, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -14,7 +14,8 @@ from oneapi_mw.cli.output import print_json, print_rows
 from oneapi_mw.cli.server import run as run_loop
 from oneapi_mw.cli.settings import read_settings
 from oneapi_mw.cli.translate import translated
-from oneapi_mw.resources import database_url, key_file
+from oneapi_mw.ledger.spool import hindrance
+from oneapi_mw.resources import SPOOL, database_url, key_file, spooling
 from oneapi_mw.settings import Settings
 from oneapi_mw.settings import describe as describe_settings
 from oneapi_mw.store.keyring import KeyRing
@@ -55,7 +56,7 @@ def run(args: argparse.Namespace) -> int:
 
 def find_problems(settings: Settings) -> list[str]:
     """What keeps a server from starting, in words; everything at once."""
-    return [*_key_problems(settings), *_database_problems(settings)]
+    return [*_key_problems(settings), *_database_problems(settings), *_spool_problems(settings)]
 
 
 def _key_problems(settings: Settings) -> list[str]:
@@ -67,6 +68,14 @@ def _key_problems(settings: Settings) -> list[str]:
     except ValueError as exc:
         return [str(exc)]
     return []
+
+
+def _spool_problems(settings: Settings) -> list[str]:
+    spool = spooling(settings)
+    reason = hindrance(spool.folder) if spool is not None else None
+    if spool is None or reason is None:
+        return []
+    return [f"charges could not wait in the folder {str(spool.folder)!r}, {reason}: change {SPOOL}"]
 
 
 def _database_problems(settings: Settings) -> list[str]:

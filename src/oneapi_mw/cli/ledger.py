@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 from oneapi_mw.cli.arguments import add_command, add_group, add_json, positive
@@ -16,6 +17,7 @@ from oneapi_mw.cli.output import dollars, print_json, table
 from oneapi_mw.cli.server import run
 from oneapi_mw.cli.settings import read_settings
 from oneapi_mw.cli.translate import translated
+from oneapi_mw.errors import StoreUnavailable
 from oneapi_mw.ledger.audit import CHECKS, Check, explain
 from oneapi_mw.ledger.database import Database
 from oneapi_mw.ledger.examine import Audit, Standing, examine, standing
@@ -71,8 +73,14 @@ def run_audit(args: argparse.Namespace) -> int:
 
 def run_status(args: argparse.Namespace) -> int:
     settings = read_settings()
-    with translated():
-        stands = run(_standing(settings))
+    stands, away = None, None
+    try:
+        with translated():
+            stands = run(_standing(settings))
+    except CommandFailed as failed:
+        if not isinstance(failed.__cause__, StoreUnavailable):
+            raise
+        away = failed  # which is when the files matter most
     spool = spooling(settings)
     files = survey(spool.folder) if spool is not None else []
     aside = put_aside(spool.folder) if spool is not None else []
@@ -80,14 +88,22 @@ def run_status(args: argparse.Namespace) -> int:
     if args.json:
         folder = str(spool.folder) if spool is not None else None
         shown = [{**asdict(file), "path": str(file.path), "ours": file.database == ours} for file in files]
-        print_json({**asdict(stands), "spool": folder, "files": shown, "rejected": [str(path) for path in aside]})
-        return 0
-    print(table(_standing_rows(stands)))
+        standing_view = asdict(stands) if stands is not None else {}
+        print_json({**standing_view, "spool": folder, "files": shown, "rejected": [str(path) for path in aside]})
+    else:
+        _print_status(stands, files, aside, ours)
+    if away is not None:
+        raise away
+    return 0
+
+
+def _print_status(stands: Standing | None, files: Sequence[FileState], aside: Sequence[Path], ours: str) -> None:
+    if stands is not None:
+        print(table(_standing_rows(stands)))
     for file in files:
         print(_file_line(file, ours))
     for path in aside:
         print(f"{path}: could not be carried out: book it by hand, then remove the file")
-    return 0
 
 
 async def _audit(settings: Settings, most: int, progress: Callable[[int, Check], None]) -> Audit:
@@ -162,7 +178,7 @@ def _standing_rows(stands: Standing) -> list[dict[str, object]]:
 def _file_line(file: FileState, ours: str) -> str:
     about = f"{file.path}: {file.endings} charges, {file.size} bytes, worker {file.worker}"
     if not file.database:
-        return f"{file.path}: its first line is damaged, so that nobody knows whose it is"
+        return f"{file.path}: it cannot be read, or its first line is damaged: nobody replays it"
     if file.database != ours:
         return f"{about}; of another database, {file.database}: start a gateway there"
     if file.living:

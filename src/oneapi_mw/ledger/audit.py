@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from oneapi_mw.ledger.base import CONSUMED, EXTERNAL, EXTERNAL_USE, Finding
+from oneapi_mw.ledger.base import CONSUMED, EXTERNAL, EXTERNAL_USE, LEASE_SECONDS, Finding
 from oneapi_mw.ledger.operation import OPEN, SETTLED
 
 _CHARGES = f"""
@@ -185,9 +185,9 @@ CHECKS = (
         "I-6",
         "hold",
         "still open, though its lease ended {actual} ms ago",
-        """
+        f"""
         SELECT h.key, h.lease_until, :now_ms - h.lease_until FROM billing_holds h
-        WHERE h.state = :open AND h.lease_until < :now_ms
+        WHERE h.state = :open AND h.lease_until < :now_ms - {LEASE_SECONDS * 1000}
         """,
     ),
 )

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -113,7 +114,12 @@ class Spool:
 
     async def orphans(self) -> Sequence[Orphan]:
         """Take over the files that dead workers left for this database."""
-        found = await asyncio.to_thread(self._adopt)
+        adopting = asyncio.ensure_future(asyncio.to_thread(self._adopt))
+        try:
+            found = await asyncio.shield(adopting)
+        except asyncio.CancelledError:
+            adopting.add_done_callback(_let_go)  # locked by a process that knows nothing of it nobody could replay it
+            raise
         self._adopted += [orphan.file for orphan in found]
         self._measure()
         return found
@@ -216,23 +222,42 @@ class Spool:
     def _adopt(self) -> list[Orphan]:
         found = []
         for path in paths(self.folder):
-            file = SpoolFile.adopt(path) if owner(path) == self._database else None
-            if file is None:
+            try:
+                orphan = self._adopt_one(path)
+            except OSError as exc:  # one file, of another user perhaps, must keep nobody from starting
+                log.warning("%s cannot be taken over: %s", path, exc)
                 continue
+            if orphan is not None:
+                found.append(orphan)
+        return found
+
+    def _adopt_one(self, path: Path) -> Orphan | None:
+        file = SpoolFile.adopt(path) if owner(path) == self._database else None
+        if file is None:
+            return None
+        try:
             contents = file.contents()
             if contents.damaged:
                 kept = file.reject(each + b"\n" for each in contents.damaged)
                 log.error("%s has %d damaged lines: see %s", path, len(contents.damaged), kept)
-            log.warning("%s has %d endings of worker %s", path, len(contents.endings), contents.worker)
-            file.outstanding = 1  # the reader's own share, until all has been handed over
-            found.append(Orphan(file, contents.endings))
-        return found
+        except BaseException:
+            file.close()
+            raise
+        log.warning("%s has %d endings of worker %s", path, len(contents.endings), contents.worker)
+        file.outstanding = 1  # the reader's own share, until all has been handed over
+        return Orphan(file, contents.endings)
 
     def _keys(self) -> frozenset[str]:
-        found = [contents for path in paths(self.folder) if (contents := read(path)) is not None]
-        return frozenset(
-            ending.key for contents in found if contents.database == self._database for ending in contents.endings
-        )
+        keys = set[str]()
+        for path in paths(self.folder):
+            try:
+                contents = read(path)
+            except OSError as exc:
+                log.warning("%s cannot be read, so its holds may be ended by estimate: %s", path, exc)
+                continue
+            if contents is not None and contents.database == self._database:
+                keys.update(ending.key for ending in contents.endings)
+        return frozenset(keys)
 
 
 @dataclass(slots=True)
@@ -255,6 +280,12 @@ class Orphan:
         self.file.outstanding += 1
 
 
+def _let_go(adopting: asyncio.Future[list[Orphan]]) -> None:
+    if not adopting.cancelled() and adopting.exception() is None:
+        for orphan in adopting.result():
+            orphan.file.close()
+
+
 def _answer(ending: Ending, *, first: bool) -> Settled:
     state: HoldState = "settled" if ending.state == SETTLED else "void"
     return Settled(ending.key, state, ending.final, first, spooled=True)
@@ -274,7 +305,7 @@ class FileState:
 
     path: Path
     database: str
-    """Empty when its first line is damaged: then nobody replays it."""
+    """Empty when it cannot be read or its first line is damaged: then nobody replays it."""
     worker: str
     living: bool
     """Whether a process has it locked, which replays it itself."""
@@ -283,28 +314,33 @@ class FileState:
     damaged: int
 
 
+def hindrance(folder: Path) -> str | None:
+    """Why no file could be made in `folder`, which need not be there yet; `None` when one could."""
+    nearest = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    if not nearest.is_dir():
+        return f"{str(nearest)!r} is not a folder"
+    return None if os.access(nearest, os.W_OK | os.X_OK) else f"{str(nearest)!r} is not writable"
+
+
 def survey(folder: Path) -> list[FileState]:
     """The files in `folder`, of all databases. Waits for the disk."""
-    found = []
-    for path in paths(folder):
+    return [state for path in paths(folder) if (state := _state(path)) is not None]
+
+
+def _state(path: Path) -> FileState | None:
+    try:
         file = SpoolFile.adopt(path)
         if file is not None:
             file.close()
-        contents = read(path)
-        if contents is not None:
-            size = path.stat().st_size if path.exists() else 0
-            found.append(
-                FileState(
-                    path,
-                    contents.database,
-                    contents.worker,
-                    file is None,
-                    size,
-                    len(contents.endings),
-                    len(contents.damaged),
-                )
-            )
-    return found
+        contents, size = read(path), path.stat().st_size
+    except FileNotFoundError:
+        return None
+    except OSError:
+        return FileState(path, "", "", False, 0, 0, 0)
+    if contents is None:
+        return None
+    endings, damaged = len(contents.endings), len(contents.damaged)
+    return FileState(path, contents.database, contents.worker, file is None, size, endings, damaged)
 
 
 def put_aside(folder: Path) -> list[Path]:

@@ -209,10 +209,10 @@ def _sync_folder(folder: Path) -> None:
 
 
 def paths(folder: Path, suffix: str = SUFFIX) -> list[Path]:
-    """The files in `folder`, oldest name first; none when there is no such folder."""
+    """The files in `folder`, oldest name first; none when there is no such folder, or none that can be read."""
     try:
         return sorted(path for path in folder.iterdir() if path.suffix == suffix)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError, PermissionError):
         return []
 
 
