@@ -30,6 +30,7 @@ from oneapi_mw.middleware.drain import Drain, DrainMiddleware
 from oneapi_mw.middleware.errors import ErrorsMiddleware, send_error
 from oneapi_mw.middleware.exchange import ExchangeMiddleware
 from oneapi_mw.middleware.history import StateOptions
+from oneapi_mw.middleware.remainders import RemainderTasks
 from oneapi_mw.middleware.state import StateMiddleware
 from oneapi_mw.pipeline import build, default_stages
 from oneapi_mw.principal import PRINCIPAL
@@ -238,6 +239,9 @@ def _routes(settings: Settings, resources: Resources, edit: StageEditor | None, 
         idempotency=resources.store.idempotency,
         costs=resources.store.costs,
         cards=resources.store.cards,
+        remainders=RemainderTasks(
+            seconds=settings.disconnect_drain_seconds, at_once=settings.disconnect_drain_at_once, drain=drain
+        ),
     )
     relay = FanOut(
         Relay(

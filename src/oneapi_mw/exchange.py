@@ -6,9 +6,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
 
 from oneapi_mw.errors import GatewayError
 from oneapi_mw.scope import ScopeKey
@@ -45,6 +45,19 @@ class Attempt:
     lost: Remedy | None = None
     """Refused for reasoning that the client has lost or changed, and what helps. That is no fault of the channel, and
     no other one would do better."""
+    outlives: bool = False
+    """Its answer is read to the end when the client leaves."""
+    whole: bool = False
+    """The upstream's answer came to its end although the client had left."""
+    usage: Usage | None = None
+    """What the upstream told of an attempt that failed."""
+
+
+class Remainders(Protocol):
+    """Who sees to answers whose clients have left."""
+
+    def has_room(self) -> bool:
+        """Whether one more can be seen to."""
 
 
 @dataclass(slots=True)
@@ -80,6 +93,10 @@ class Exchange:
     what stands above sums them up."""
     input_estimate: int = 0
     """Of a part: its input tokens, estimated."""
+    remainders: Remainders | None = None
+    """Set by a stage that will await what is left in `unfinished`, and then settle."""
+    unfinished: list[Callable[[], Awaitable[None]]] = field(default_factory=list)
+    """What the relay still has to do for an answer whose client has left, before it is known what is owed."""
 
     @property
     def elapsed_ms(self) -> int:

@@ -21,6 +21,7 @@ from oneapi_mw.middleware.idempotency import CostLookup, IdempotencyMiddleware
 from oneapi_mw.middleware.precharge import PrechargeMiddleware
 from oneapi_mw.middleware.ratelimit import RateLimitMiddleware
 from oneapi_mw.middleware.reasoning import ReasoningMiddleware
+from oneapi_mw.middleware.remainders import RemainderTasks
 from oneapi_mw.middleware.route import RouteMiddleware, Router
 from oneapi_mw.middleware.settlement import SettlementMiddleware
 from oneapi_mw.middleware.state import StateMiddleware
@@ -51,11 +52,12 @@ def default_stages(
     idempotency: IdempotencyKeys | None = None,
     costs: CostLookup | None = None,
     cards: CardArchive | None = None,
+    remainders: RemainderTasks | None = None,
 ) -> list[Middleware]:
     """The stages of a relayed request, outermost first. Without `limiter` nothing is rate limited, without `drain`
     nobody waits for running requests, without `states` answers are not kept to be continued, without `idempotency`
-    and `costs` a repeated `Idempotency-Key` means nothing, and without `cards` log rows keep the price cards they were
-    charged by."""
+    and `costs` a repeated `Idempotency-Key` means nothing, without `cards` log rows keep the price cards they were
+    charged by, and without `remainders` nobody waits for answers that are read although their clients have left."""
     limits = [Middleware(RateLimitMiddleware, limiter=limiter)] if limiter is not None else []
     drains = [Middleware(DrainMiddleware, drain=drain)] if drain is not None else []
     once = []
@@ -77,7 +79,7 @@ def default_stages(
         Middleware(RouteMiddleware, router=router),
         *affinity,
         Middleware(PrechargeMiddleware, ledger=ledger, cards=cards),
-        Middleware(SettlementMiddleware, ledger=ledger, cards=cards),
+        Middleware(SettlementMiddleware, ledger=ledger, cards=cards, remainders=remainders),
         Middleware(ReasoningMiddleware),
     ]
 

@@ -25,6 +25,7 @@ from oneapi_mw.pricing.shipped import shipped_table
 from oneapi_mw.relay.http1_upstream import Http1Upstream
 from oneapi_mw.relay.upstream import Upstream
 from oneapi_mw.routing.live import LiveRouter
+from oneapi_mw.routing.terms import BillingTerms
 from oneapi_mw.settings import Settings
 from oneapi_mw.store.base import Store
 from oneapi_mw.store.bootstrap import ensure_root
@@ -181,7 +182,9 @@ async def open_resources(
         background.every(RENEW_SECONDS, "renew", lambda: owned.renew({}))
         background.every(SWEEP_SECONDS, "sweep", owned.sweep)
         prices = await _open_prices(settings, store, background)
-        router = LiveRouter(store.channel_table, prices=prices, options=conversion_options(settings))
+        router = LiveRouter(
+            store.channel_table, prices=prices, options=conversion_options(settings), terms=billing_terms(settings)
+        )
         _warn_of_unpriced(router)
         envelopes = Envelopes(
             _envelope_keys(settings, own=owns_store), encrypt=settings.reasoning_envelope == "encrypted"
@@ -249,6 +252,15 @@ def conversion_options(settings: Settings) -> ConversionOptions:
         default_max_output=limit,  # the setting's own default cuts answers: the model's limit is better
         gemini_safety=settings.gemini_safety_setting,
         fetches_urls=settings.user_content_request_enabled and settings.max_inline_image_size_mb > 0,
+    )
+
+
+def billing_terms(settings: Settings) -> BillingTerms:
+    """Who pays for answers that nobody got, before what single channels say."""
+    return BillingTerms(
+        ambiguous=settings.ambiguous_attempts,
+        bills_after_disconnect=settings.bills_after_disconnect,
+        bill_failed_attempts=settings.bill_failed_attempts,
     )
 
 

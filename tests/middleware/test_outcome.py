@@ -7,7 +7,17 @@ from typing import Any
 import pytest
 
 from oneapi_mw.exchange import Attempt, Exchange
-from oneapi_mw.ledger.outcome import billable_usage, calls_so_far, owed_calls
+from oneapi_mw.ledger.outcome import (
+    FAILED_ATTEMPT,
+    HOLD,
+    PROMPT_COST,
+    Owed,
+    billable_usage,
+    calls_so_far,
+    is_ambiguous,
+    owed_calls,
+)
+from oneapi_mw.routing.terms import BillingTerms
 from oneapi_mw.usage import Produced, Usage
 
 
@@ -16,37 +26,110 @@ def attempt(**fields: Any) -> Attempt:
 
 
 SENT, REFUSED, KEPT = attempt(dispatched=True), attempt(dispatched=True, refused=True), attempt()
+READ = attempt(dispatched=True, status=200, whole=True)
 REPORTED = Usage(100, 30, cache_read=40, reasoning=5)
 HUNDRED = 350  # text bytes that are estimated as a hundred tokens
 
+ROWS: list[tuple[str, list[Attempt], str, Usage | None, int, Usage | None]] = [
+    ("rejected before send", [], "failed", None, 0, None),
+    ("connect refused", [KEPT], "failed", None, 0, None),
+    ("client gone while connecting", [SENT, KEPT], "client_gone", None, 0, None),
+    ("refused with a status", [REFUSED], "failed", None, 0, None),
+    ("refused at last", [SENT, REFUSED], "failed", None, 0, None),
+    ("sent, then connect refused", [SENT, KEPT], "failed", None, 0, None),
+    ("sent, then nothing", [REFUSED, SENT], "failed", None, 0, Usage(20, 0, source="estimated")),
+    ("still waiting", [SENT], "pending", None, 0, Usage(20, 0, source="estimated")),
+    ("client gone, non-stream", [SENT], "client_gone", None, 0, Usage(20, 0, source="estimated")),
+    ("client gone in mid-stream", [SENT], "client_gone", None, HUNDRED, Usage(20, 100, source="counted")),
+    ("client gone, more reported than relayed", [SENT], "client_gone", REPORTED, 35, REPORTED),
+    ("client gone, drained", [READ], "client_gone", REPORTED, HUNDRED, REPORTED),
+    ("client gone, drained, no usage", [READ], "client_gone", None, HUNDRED, Usage(20, 100, source="counted")),
+    ("cancelled in mid-stream", [SENT], "cancelled", None, HUNDRED, Usage(20, 100, source="counted")),
+    ("2xx without usage", [SENT], "complete", None, HUNDRED, Usage(20, 100, source="counted")),
+    ("2xx with usage", [SENT], "complete", REPORTED, 0, REPORTED),
+    ("2xx with usage, whatever was counted", [SENT], "complete", REPORTED, HUNDRED, REPORTED),
+    ("error in mid-stream after usage", [SENT], "failed", REPORTED, 35, REPORTED),
+    (
+        "error in mid-stream, more relayed than reported",
+        [SENT],
+        "failed",
+        REPORTED,
+        HUNDRED,
+        Usage(100, 100, cache_read=40, reasoning=5, source="mixed"),
+    ),
+    ("error in mid-stream", [SENT], "failed", None, HUNDRED, Usage(20, 100, source="counted")),
+    ("explicit zero output", [SENT], "complete", Usage(100, 0), 0, Usage(100, 0)),
+    (
+        "explicit zero output, but some came",
+        [SENT],
+        "complete",
+        Usage(100, 0),
+        HUNDRED,
+        Usage(100, 100, source="mixed"),
+    ),
+    ("explicit zero usage", [SENT], "complete", Usage(0, 0), 0, Usage(0, 0)),
+    ("explicit zero usage, but output came", [SENT], "complete", Usage(0, 0), HUNDRED, Usage(20, 100, source="mixed")),
+]
+
 
 @pytest.mark.parametrize(
-    ("attempts", "outcome", "usage", "text_bytes", "owed"),
-    [
-        ([], "failed", None, 0, None),
-        ([KEPT], "failed", None, 0, None),
-        ([REFUSED], "failed", None, 0, None),
-        ([SENT, REFUSED], "failed", None, 0, None),
-        ([SENT, KEPT], "failed", None, 0, None),
-        ([SENT, KEPT], "client_gone", None, 0, None),
-        ([REFUSED, SENT], "failed", None, 0, Usage(20, 0, source="estimated")),
-        ([SENT], "pending", None, 0, Usage(20, 0, source="estimated")),
-        ([SENT], "client_gone", None, 0, Usage(20, 0, source="estimated")),
-        ([SENT], "cancelled", None, HUNDRED, Usage(20, 100, source="counted")),
-        ([SENT], "complete", None, HUNDRED, Usage(20, 100, source="counted")),
-        ([SENT], "complete", REPORTED, 0, REPORTED),
-        ([SENT], "complete", REPORTED, HUNDRED, REPORTED),
-        ([SENT], "failed", REPORTED, 35, REPORTED),
-        ([SENT], "failed", REPORTED, HUNDRED, Usage(100, 100, cache_read=40, reasoning=5, source="mixed")),
-        ([SENT], "complete", Usage(100, 0), 0, Usage(100, 0)),
-        ([SENT], "complete", Usage(100, 0), HUNDRED, Usage(100, 100, source="mixed")),
-        ([SENT], "complete", Usage(0, 0), 0, Usage(0, 0)),
-        ([SENT], "complete", Usage(0, 0), HUNDRED, Usage(20, 100, source="mixed")),
-    ],
+    ("attempts", "outcome", "usage", "text_bytes", "owed"), [row[1:] for row in ROWS], ids=[row[0] for row in ROWS]
 )
 def test_the_outcome_table(attempts: list[Attempt], outcome: Any, usage: Any, text_bytes: int, owed: Any) -> None:
     exchange = Exchange("r", attempts=attempts, outcome=outcome, usage=usage, produced=Produced(text_bytes))
     assert billable_usage(exchange, input_estimate=20) == owed
+
+
+# What the terms of a channel decide.
+
+LATE = attempt(dispatched=True, error="upstream_timeout")
+UNSENT = attempt(error="upstream_unreachable")
+BEGUN = attempt(dispatched=True, status=200, error="upstream_error")
+TOLD = attempt(dispatched=True, refused=True, status=200, error="upstream_error", usage=Usage(9, 4))
+PROMPT = Usage(20, 0, source="estimated")
+
+
+@pytest.mark.parametrize(
+    ("attempts", "ambiguous", "owed"),
+    [
+        ([LATE], "void", []),
+        ([LATE], "prompt_cost", [Owed(LATE, PROMPT, PROMPT_COST)]),
+        ([LATE], "hold", [Owed(LATE, PROMPT, HOLD)]),
+        ([LATE, LATE], "hold", [Owed(LATE, PROMPT, HOLD)]),
+        ([LATE, REFUSED], "hold", []),
+        ([UNSENT], "hold", []),
+        ([BEGUN], "void", [Owed(BEGUN, PROMPT)]),
+        ([SENT], "void", [Owed(SENT, PROMPT)]),
+    ],
+    ids=["void", "prompt-cost", "hold", "again", "then-refused", "unsent", "headers-came", "client-gone"],
+)
+def test_sent_and_no_byte_came_back(attempts: list[Attempt], ambiguous: Any, owed: list[Owed]) -> None:
+    exchange = Exchange("r", attempts=attempts)
+    assert owed_calls(exchange, input_estimate=20, terms=lambda _: BillingTerms(ambiguous=ambiguous)) == owed
+
+
+def test_only_the_upstream_makes_an_attempt_ambiguous() -> None:
+    assert [is_ambiguous(each) for each in (LATE, UNSENT, BEGUN, SENT, REFUSED)] == [True, False, False, False, False]
+
+
+@pytest.mark.parametrize(
+    ("attempts", "usage", "passed_on", "owed"),
+    [
+        ([TOLD], Usage(9, 4), False, []),
+        ([TOLD], Usage(9, 4), True, [Owed(TOLD, Usage(9, 4), FAILED_ATTEMPT)]),
+        ([TOLD, SENT], REPORTED, False, [Owed(SENT, REPORTED)]),
+        ([TOLD, SENT], REPORTED, True, [Owed(TOLD, Usage(9, 4), FAILED_ATTEMPT), Owed(SENT, REPORTED)]),
+        ([REFUSED, SENT], REPORTED, True, [Owed(SENT, REPORTED)]),
+        ([TOLD, REFUSED], None, True, [Owed(TOLD, Usage(9, 4), FAILED_ATTEMPT)]),
+    ],
+)
+def test_attempts_that_failed(attempts: list[Attempt], usage: Usage | None, passed_on: bool, owed: list[Owed]) -> None:
+    exchange = Exchange("r", attempts=attempts, outcome="complete", usage=usage)
+    terms = BillingTerms(bill_failed_attempts=passed_on)
+    assert owed_calls(exchange, input_estimate=20, terms=lambda _: terms) == owed
+
+
+# Several calls.
 
 
 def test_each_of_several_calls_is_owed_for_itself() -> None:
@@ -57,16 +140,16 @@ def test_each_of_several_calls_is_owed_for_itself() -> None:
     unsent = Exchange("r", input_estimate=5)
     whole = Exchange("r", attempts=[SENT] * 5, usage=Usage(7, 7), parts=[one, cut, late, refused, unsent])
     assert owed_calls(whole, input_estimate=100) == [
-        (SENT, REPORTED),
-        (SENT, Usage(2, 100, source="counted")),
-        (SENT, Usage(3, 0, source="estimated")),
+        Owed(SENT, REPORTED),
+        Owed(SENT, Usage(2, 100, source="counted")),
+        Owed(SENT, Usage(3, 0, source="estimated")),
     ]
     assert [usage.input_tokens for _, usage in calls_so_far(whole, input_estimate=100)] == [100, 2, 3]
 
 
 def test_one_call_is_owed_by_the_table() -> None:
     exchange = Exchange("r", attempts=[REFUSED, SENT], outcome="complete", usage=REPORTED)
-    assert owed_calls(exchange, input_estimate=1) == [(SENT, REPORTED)]
+    assert owed_calls(exchange, input_estimate=1) == [Owed(SENT, REPORTED)]
     assert calls_so_far(exchange, input_estimate=1) == [(SENT, REPORTED)]
     assert owed_calls(Exchange("r", attempts=[REFUSED]), input_estimate=1) == []
     assert calls_so_far(Exchange("r"), input_estimate=1) == []

@@ -12,7 +12,9 @@ from starlette.types import ASGIApp
 
 from oneapi_mw.ledger.base import Ledger, LogFacts, Settled
 from oneapi_mw.ledger.memory import MemoryHold, MemoryLedger
+from oneapi_mw.middleware.drain import Drain
 from oneapi_mw.middleware.idempotency import CostLookup
+from oneapi_mw.middleware.remainders import RemainderTasks
 from oneapi_mw.pipeline import build, default_stages
 from oneapi_mw.pricing.price import RATIO_SCALE
 from oneapi_mw.principal import Principal, Role, TokenStatus, UserStatus
@@ -135,10 +137,12 @@ class ScriptedResponse:
 
     async def __anext__(self) -> bytes:
         while self._steps:
-            step = self._steps.pop(0)
+            step = self._steps[0]
+            if not isinstance(step, bytes):
+                await _step(step)  # a reader that is interrupted here comes back to the same place
+            self._steps.pop(0)
             if isinstance(step, bytes):
                 return step
-            await _step(step)
         self.ended = True
         raise StopAsyncIteration
 
@@ -291,6 +295,8 @@ def gateway(
     at_once: int = AT_ONCE,
     idempotency: IdempotencyKeys | None = None,
     costs: CostLookup | None = None,
+    drain: Drain | None = None,
+    remainders: RemainderTasks | None = None,
 ) -> ASGIApp:
     """The default stages around the relay."""
     stages = default_stages(
@@ -303,6 +309,8 @@ def gateway(
         ledger=ledger,
         idempotency=idempotency,
         costs=costs,
+        drain=drain,
+        remainders=remainders or RemainderTasks(drain=drain),
     )
     relay = Relay(upstream=upstream, limits=limits or RelayLimits(Timeouts(), retries=retries))
     return build(FanOut(relay, at_once=at_once), stages)

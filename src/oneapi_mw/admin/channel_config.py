@@ -10,12 +10,13 @@ from urllib.parse import urlsplit
 import orjson
 
 from oneapi_mw.operations.registry import ENDPOINT_NAMES
+from oneapi_mw.routing.terms import AMBIGUOUS, SWITCHES
 
 SECRETS = frozenset({"sk", "vertex_ai_adc", "spark_api_secret", "spark_api_key", "tencent_secret_key"})
 """Keys whose values are credentials. `key` of a channel is one too and has a column of its own."""
 MASK = "******"
 """Shown in place of a secret; stored, it means the secret that is there already."""
-HARMLESS = frozenset({"tooling", "mcp_tool_blacklist", "supported_endpoints"})
+HARMLESS = frozenset({"tooling", "mcp_tool_blacklist", "supported_endpoints", "ambiguous", *SWITCHES})
 """Keys that do not decide where requests and their credentials go."""
 
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}")  # a token of RFC 9110
@@ -43,6 +44,7 @@ def check_config(config: Any) -> bool:
     _check_urls(config.get("endpoint_urls"))
     _check_endpoints(config.get("supported_endpoints"))
     _check_headers(config.get("custom_headers"))
+    _check_terms(config)
     return True
 
 
@@ -81,6 +83,14 @@ def _check_headers(headers: Any) -> None:
             raise ValueError(f'invalid custom header name "{name[:64]}"')
         if not (isinstance(value, str) and value.isascii() and value.isprintable()):
             raise ValueError(f"the value of custom header {name} must be a string of printable ASCII characters")
+
+
+def _check_terms(config: dict[str, Any]) -> None:
+    if config.get("ambiguous", "void") not in AMBIGUOUS:
+        raise ValueError(f"ambiguous must be one of {', '.join(AMBIGUOUS)}")
+    for name in SWITCHES:
+        if not isinstance(config.get(name, False), bool):
+            raise ValueError(f"{name} must be true or false")
 
 
 def hide_secrets(config: str) -> str:

@@ -2,19 +2,74 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from typing import NamedTuple
 
 from oneapi_mw.exchange import Attempt, Exchange
+from oneapi_mw.routing.terms import TERMS, BillingTerms
 from oneapi_mw.tokens.estimate import estimate_tokens
 from oneapi_mw.usage import Usage
 
+FAILED_ATTEMPT = "failed_attempt"
+HOLD = "ambiguous:hold"
+PROMPT_COST = "ambiguous:prompt_cost"
 
-def owed_calls(exchange: Exchange, *, input_estimate: int) -> list[tuple[Attempt, Usage]]:
-    """The upstream calls the payer owes for, mostly one, and what for. Each has a price of its own."""
+
+class Owed(NamedTuple):
+    """One upstream call that is charged."""
+
+    attempt: Attempt
+    usage: Usage
+    flag: str = ""
+    """Why it is although it was of no use: `FAILED_ATTEMPT`, `PROMPT_COST`, or `HOLD`, where the hold is what is
+    charged at least."""
+
+
+def _usual(attempt: Attempt) -> BillingTerms:
+    return TERMS
+
+
+def owed_calls(
+    exchange: Exchange, *, input_estimate: int, terms: Callable[[Attempt], BillingTerms] = _usual
+) -> list[Owed]:
+    """The upstream calls the payer owes for, mostly one, and what for. Each has a price of its own.
+
+    Args:
+        terms: what the channel of an attempt says.
+    """
     if exchange.parts:
-        return [owed for part in exchange.parts for owed in owed_calls(part, input_estimate=part.input_estimate)]
+        return [
+            owed
+            for part in exchange.parts
+            for owed in owed_calls(part, input_estimate=part.input_estimate, terms=terms)
+        ]
+    if not exchange.attempts:
+        return []
+    failed = [
+        Owed(attempt, attempt.usage, FAILED_ATTEMPT)
+        for attempt in exchange.attempts
+        if attempt.usage is not None and terms(attempt).bill_failed_attempts
+    ]
+    attempt = exchange.attempts[-1]
+    if failed and failed[-1].attempt is attempt:
+        return failed
     usage = billable_usage(exchange, input_estimate=input_estimate)
-    return [] if usage is None else [(exchange.attempts[-1], usage)]
+    if usage is None:
+        return failed
+    flag = ""
+    if is_ambiguous(attempt):
+        policy = terms(attempt).ambiguous
+        if policy == "void":
+            return failed
+        flag = HOLD if policy == "hold" else PROMPT_COST
+    return [*failed, Owed(attempt, usage, flag)]
+
+
+def is_ambiguous(attempt: Attempt) -> bool:
+    """Whether the upstream failed in such a way that nobody knows if it has read the request: it was sent, and not
+    one byte came back. A client that leaves makes nothing ambiguous: its prompt was sent, and is paid."""
+    return attempt.dispatched and attempt.status is None and attempt.error is not None
 
 
 def calls_so_far(exchange: Exchange, *, input_estimate: int) -> list[tuple[Attempt, Usage]]:
@@ -26,7 +81,7 @@ def calls_so_far(exchange: Exchange, *, input_estimate: int) -> list[tuple[Attem
 
 
 def billable_usage(exchange: Exchange, *, input_estimate: int) -> Usage | None:
-    """What the payer owes for, or `None` when nothing is owed. Only the last attempt counts.
+    """What was consumed by the last attempt, the only one that counts, or `None` when nothing is owed for it.
 
     | what happened                                          | owed                                   |
     |--------------------------------------------------------|----------------------------------------|
@@ -34,15 +89,17 @@ def billable_usage(exchange: Exchange, *, input_estimate: int) -> Usage | None:
     | the upstream refused before any output                 | nothing                                |
     | usage was reported                                     | that                                   |
     | ... and the answer was cut after it                    | that, or what was relayed if more      |
+    | ... and the client had left, the answer was read whole | that                                   |
     | ... without the output that was relayed                | what was relayed                       |
     | an answer without usage                                | the prompt and what was relayed        |
-    | sent, then no answer: time-out, reset, client gone     | the prompt                             |
+    | sent, then no answer: time-out, reset                  | the prompt; the channel's terms decide |
+    | sent, then the client left or the gateway stopped      | the prompt                             |
     """
     attempt = exchange.attempts[-1] if exchange.attempts else None
     if attempt is None or not attempt.dispatched or attempt.refused:
         return None
     reported = exchange.usage
-    if reported is not None and reported.output_tokens and exchange.outcome == "complete":
+    if reported is not None and reported.output_tokens and (attempt.whole or exchange.outcome == "complete"):
         return reported
     return usage_so_far(exchange, input_estimate=input_estimate)
 

@@ -82,6 +82,12 @@ class Visit:
         self._cancelling = 0
         self._cut = False
 
+    def announce(self, task: asyncio.Task[object]) -> None:
+        """Count the request as inside although `task`, which will enter, has not begun to run."""
+        self._drain.enter(self)
+        # a task that is cancelled before it runs never comes to leave
+        task.add_done_callback(lambda _: self._drain.leave(self))
+
     def __enter__(self) -> Visit:
         task = asyncio.current_task()
         assert task is not None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import NamedTuple
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -16,8 +16,10 @@ from oneapi_mw.exchange import EXCHANGE, Attempt, Exchange
 from oneapi_mw.ledger.base import Denied, Ledger, LogFacts
 from oneapi_mw.ledger.hold import HOLD, Hold
 from oneapi_mw.ledger.limits import MAX_QUOTA
-from oneapi_mw.ledger.outcome import calls_so_far, owed_calls
+from oneapi_mw.ledger.outcome import HOLD as KEEPS_HOLD
+from oneapi_mw.ledger.outcome import Owed, calls_so_far, owed_calls
 from oneapi_mw.middleware.precharge import refusal
+from oneapi_mw.middleware.remainders import RemainderTasks
 from oneapi_mw.pricing.archive import CardArchive
 from oneapi_mw.pricing.charge import Bill, bill, charge
 from oneapi_mw.pricing.facts import CALLS, PRICE, call_facts, price_facts
@@ -25,6 +27,7 @@ from oneapi_mw.pricing.price import RATIO_SCALE, SCALE, CompiledPrice
 from oneapi_mw.pricing.services import price_of_service, wished_service
 from oneapi_mw.principal import PRINCIPAL, Principal
 from oneapi_mw.routing.plan import PLAN, Plan
+from oneapi_mw.routing.terms import BillingTerms
 from oneapi_mw.types import Quota
 from oneapi_mw.usage import Usage, total_usage
 
@@ -40,20 +43,31 @@ class SettlementMiddleware:
     A long stream raises its hold before it has used it up. When the balance is too short for that, the stream ends
     with the error a new request would get, and what was relayed is charged.
 
+    An answer whose client has left may be read to its end in a task of its own: then it is settled there.
+
     Raises `StoreUnavailable` in place of the last message when the charge cannot be confirmed in time: the ledger
     charges it all the same, later.
     """
 
     requires, provides = (EXCHANGE, PRINCIPAL, CALL, PLAN, HOLD), ()
 
-    def __init__(self, app: ASGIApp, *, ledger: Ledger, cards: CardArchive | None = None) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        ledger: Ledger,
+        cards: CardArchive | None = None,
+        remainders: RemainderTasks | None = None,
+    ) -> None:
         """
         Args:
             cards: where the precharge stage keeps the cards that are charged by.
+            remainders: runs what is left of answers whose clients have left.
         """
         self.app = app
         self._ledger = ledger
         self._cards = cards
+        self._remainders = remainders or RemainderTasks()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         hold = HOLD.find(scope)
@@ -62,6 +76,7 @@ class SettlementMiddleware:
             return
 
         exchange = EXCHANGE.get(scope)
+        exchange.remainders = self._remainders
         prices = _Prices(exchange, CALL.get(scope), PLAN.get(scope))
         covered = 0  # text bytes the hold was last found to cover
 
@@ -78,19 +93,42 @@ class SettlementMiddleware:
         try:
             await self.app(scope, receive, send_after_settling)
         finally:
-            if not hold.closed:
-                try:
-                    await self._settle(scope, hold, prices)
-                except StoreUnavailable as exc:  # nobody waits for it, and what ended the request must stay visible
-                    log.warning("request_id=%s is charged as soon as the ledger is back: %s", hold.key, exc)
+            exchange.remainders = None
+            if hold.closed:
+                pass
+            elif exchange.unfinished:
+                hold.closed = True
+                self._remainders.start(exchange.unfinished, partial(self._settle_late, scope, hold, prices))
+            else:
+                await self._settle_unseen(scope, hold, prices)
+
+    async def _settle_unseen(self, scope: Scope, hold: Hold, prices: _Prices) -> None:
+        """Settle a request that has ended: nobody waits for it, and what ended it must stay visible."""
+        try:
+            await self._settle(scope, hold, prices)
+        except StoreUnavailable as exc:
+            log.warning("request_id=%s is charged as soon as the ledger is back: %s", hold.key, exc)
+
+    async def _settle_late(self, scope: Scope, hold: Hold, prices: _Prices) -> None:
+        """Settle a request whose stages have been left long ago."""
+        hold.closed = False
+        await self._settle_unseen(scope, hold, prices)
+        if not hold.closed:
+            hold.closed = True
+            try:
+                await self._ledger.void(hold.key, reason=EXCHANGE.get(scope).outcome)
+            except StoreUnavailable as exc:
+                log.warning("request_id=%s is voided as soon as the ledger is back: %s", hold.key, exc)
 
     async def _settle(self, scope: Scope, hold: Hold, prices: _Prices) -> None:
         exchange, call, plan = EXCHANGE.get(scope), CALL.get(scope), PLAN.get(scope)
-        owed = owed_calls(exchange, input_estimate=call.input_estimate)
+        owed = owed_calls(exchange, input_estimate=call.input_estimate, terms=prices.terms)
         if not owed:
             return
         charges = prices.charges(owed)
         final = sum(one.made.quota for one in charges)
+        if any(one.flag == KEEPS_HOLD for one in owed):
+            final = max(final, hold.amount)
         if final > MAX_QUOTA:
             log.error(
                 "request_id=%s would cost %d: its hold is charged instead, check usage and price", hold.key, final
@@ -170,13 +208,20 @@ class _Prices:
         self._instant_ms = int(exchange.started_at * 1000)
         self._known: dict[tuple[int, str], CompiledPrice] = {}
 
-    def charges(self, owed: Sequence[tuple[Attempt, Usage]]) -> list[Charged]:
+    def charges(self, owed: Sequence[Owed]) -> list[Charged]:
         """What upstream calls cost, each at the price of the channel that served it."""
         charges = []
-        for attempt, usage in owed:
+        for attempt, usage, flag in owed:
             price = self.of(attempt.candidate, usage)
-            charges.append(Charged(attempt, usage, price, bill(usage, price, group_ratio=self._plan.group_ratio)))
+            made = bill(usage, price, group_ratio=self._plan.group_ratio)
+            if flag:
+                made = made._replace(flags=(*made.flags, flag))
+            charges.append(Charged(attempt, usage, price, made))
         return charges
+
+    def terms(self, attempt: Attempt) -> BillingTerms:
+        """What the channel of an attempt says."""
+        return self._plan.candidates[attempt.candidate].terms
 
     def charge(self, attempt: Attempt, usage: Usage) -> Quota:
         return charge(usage, self.of(attempt.candidate, usage), group_ratio=self._plan.group_ratio)

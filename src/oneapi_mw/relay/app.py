@@ -23,6 +23,7 @@ from oneapi_mw.relay.conversion import Recovery
 from oneapi_mw.relay.fetch import Fetcher
 from oneapi_mw.relay.headers import forwardable_response_headers
 from oneapi_mw.relay.inlining import Inlining
+from oneapi_mw.relay.remainder import REMAINDER_BYTES, leave, outlive
 from oneapi_mw.relay.upstream import BodyCut, BodyTooLarge, Timeouts, Upstream, UpstreamFault
 from oneapi_mw.relay.watch import ClientGone, DisconnectWatch
 from oneapi_mw.routing.plan import PLAN, Candidate, Route
@@ -141,12 +142,16 @@ class Relay:
                 timeouts = replace(timeouts, total=left)
                 exchange.usage, exchange.produced = None, Produced()
             try:
+                if plan.candidates[index].terms.bills_after_disconnect and exchange.remainders is not None:
+                    begin = partial(self._attempt, asked, index, timeouts, recovery, offer)
+                    return await outlive(begin, exchange, watch)
                 with watch:
                     return await self._attempt(asked, index, timeouts, recovery, offer)
             except UpstreamError as failed:
-                exchange.attempts[-1].error = failed.code
+                attempt = exchange.attempts[-1]
+                attempt.error, attempt.usage = failed.code, exchange.usage
                 error = failed
-                remedy = _remedy(failed, exchange.attempts[-1])
+                remedy = _remedy(failed, attempt)
                 if remedy is not None and recovery is None and not _is_strict(call, plan.candidates[index]):
                     recovery = _recover(exchange, remedy, failed)
                 elif remedy is None and may_retry(failed):
@@ -180,6 +185,7 @@ class Relay:
     async def _send_stream(self, streaming: _Streaming, exchange: Exchange, watch: DisconnectWatch, send: Send) -> None:
         """Relay a stream. Its last frames go out in one message of their own, after watching has ended: nothing
         may interrupt the settlement that happens on their way."""
+        left = False
         try:
             with watch:
                 await send({"type": "http.response.start", "status": 200, "headers": streaming.headers})
@@ -188,12 +194,17 @@ class Relay:
                     await streaming.advance()
             streaming.count(exchange)
             await send({"type": EVENTS, "frames": streaming.frames, "more_body": False})
+        except ClientGone:
+            left = True
+            raise
         except OSError as exc:  # how ASGI has servers say so that do more than stay silent
+            left = True
             raise ClientGone from exc
         finally:
             if exchange.outcome == "pending":
                 streaming.count(exchange)
-            await streaming.aclose(drain=exchange.outcome == "complete" and not streaming.is_cut)
+            if not (left and exchange.outcome == "pending" and leave(streaming, exchange)):
+                await streaming.aclose(drain=exchange.outcome == "complete" and not streaming.is_cut)
 
 
 def _remedy(failed: UpstreamError, attempt: Attempt) -> Remedy | None:
@@ -249,6 +260,13 @@ class _Buffered:
 
     def message(self) -> dict[str, object]:
         return {"type": ANSWER, "answer": self.answer}
+
+    async def finish(self, exchange: Exchange) -> None:
+        """See `Remainder`: it is here already."""
+        exchange.attempts[-1].whole = True
+
+    async def abandon(self) -> None:
+        """See `Remainder`: nothing is open."""
 
 
 class _Unfolded(_Buffered):
@@ -343,6 +361,23 @@ class _Streaming:
         if exchange.outcome != "complete" or not _tells_output(exchange):
             exchange.produced.text_bytes = self._decoder.text_bytes()
 
+    async def finish(self, exchange: Exchange) -> None:
+        """See `Remainder`."""
+        self._limit = min(self._limit, self._received + REMAINDER_BYTES)
+        outcome = exchange.outcome
+        try:
+            while not self.note(exchange):
+                await self.advance()
+            self._opened.attempt.whole = exchange.outcome == "complete"
+        finally:
+            self.count(exchange)
+            exchange.outcome = outcome
+            await self._response.aclose()
+
+    async def abandon(self) -> None:
+        """See `Remainder`."""
+        await self._response.aclose()
+
     async def aclose(self, *, drain: bool) -> None:
         """Give the connection back when its message ends in a moment, else close it."""
         try:
@@ -369,6 +404,7 @@ async def _read_answer(opened: Opened, call: Call, exchange: Exchange, limit: in
     body = _parse(raw)
     error = wire.read_error(opened.response.status, raw)
     if error is not None:
+        exchange.usage = wire.read_usage(body)
         raise error
     opened.attempt.refused = False
     answer = Answer(wire.name, raw, body)

@@ -76,6 +76,8 @@ class _Fan:
                 whole.clock,
                 response_headers=whole.response_headers,
                 input_estimate=part.call.input_estimate,
+                remainders=whole.remainders,
+                unfinished=whole.unfinished,
             )
             for part in parts
         ]

@@ -12,6 +12,7 @@ from oneapi_mw.principal import Principal
 from oneapi_mw.routing.channel import Channel
 from oneapi_mw.routing.plan import Plan
 from oneapi_mw.routing.router import RoutingTable
+from oneapi_mw.routing.terms import TERMS, BillingTerms
 from oneapi_mw.wire.target import ConversionOptions
 
 
@@ -38,11 +39,13 @@ class LiveRouter:
         group_ratios: Mapping[str, int] | None = None,
         prices: PriceSource | None = None,
         options: ConversionOptions | None = None,
+        terms: BillingTerms = TERMS,
         rng: random.Random | None = None,
     ) -> None:
         self._channels = channels
         self._prices: PriceSource = LivePrices(group_ratios=group_ratios) if prices is None else prices
         self._options = options
+        self._terms = terms
         self._rng = rng or random.Random()  # noqa: S311 -- spreads load, protects nothing
         self._compiled: tuple[tuple[int, int], RoutingTable] | None = None
 
@@ -52,7 +55,11 @@ class LiveRouter:
         version = (self._channels.version(), prices.version)
         if self._compiled is None or self._compiled[0] != version:
             table = RoutingTable(
-                self._channels.snapshot(), group_ratios=prices.group_ratios, prices=prices.book, options=self._options
+                self._channels.snapshot(),
+                group_ratios=prices.group_ratios,
+                prices=prices.book,
+                options=self._options,
+                terms=self._terms,
             )
             self._compiled = (version, table)
         return self._compiled[1]

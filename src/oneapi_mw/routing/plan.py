@@ -12,6 +12,7 @@ from oneapi_mw.pricing.price import CompiledPrice
 from oneapi_mw.providers.base import Provider
 from oneapi_mw.routing.channel import Channel
 from oneapi_mw.routing.options import channel_options
+from oneapi_mw.routing.terms import TERMS, BillingTerms, channel_terms
 from oneapi_mw.scope import ScopeKey
 from oneapi_mw.wire.base import WireFormat
 from oneapi_mw.wire.registry import get_format
@@ -41,6 +42,7 @@ class Candidate:
     rules: ModelRules
     routes: Mapping[str, Route]
     """By name of the wire format, the one to prefer first."""
+    terms: BillingTerms = TERMS
 
     @staticmethod
     def compiled(
@@ -49,6 +51,7 @@ class Candidate:
         price: CompiledPrice,
         provider: Provider,
         options: ConversionOptions | None = None,
+        terms: BillingTerms = TERMS,
     ) -> Candidate:
         """All that does not change from one request to the next, worked out once."""
         rules = rules_of(model)
@@ -67,7 +70,7 @@ class Candidate:
                 for stream in (False, True)
             }
             routes[name] = Route(wire, target, addresses)
-        return Candidate(channel, model, price, provider, rules, routes)
+        return Candidate(channel, model, price, provider, rules, routes, channel_terms(terms, channel.config))
 
     def route(self, call: Call) -> Route:
         """The way `call` takes: in the client's format where the channel speaks it and nothing speaks against it."""

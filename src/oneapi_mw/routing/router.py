@@ -18,6 +18,7 @@ from oneapi_mw.providers.base import Provider
 from oneapi_mw.providers.catalogue import get_provider
 from oneapi_mw.routing.channel import Channel, ChannelStatus
 from oneapi_mw.routing.plan import Candidate, Plan
+from oneapi_mw.routing.terms import TERMS, BillingTerms
 from oneapi_mw.wire.target import ConversionOptions
 
 
@@ -52,8 +53,10 @@ class RoutingTable:
         group_ratios: Mapping[str, int],
         prices: PriceBook | None = None,
         options: ConversionOptions | None = None,
+        terms: BillingTerms = TERMS,
     ) -> None:
         self._options = options
+        self._terms = terms
         self._group_ratios = dict(group_ratios)
         self._prices = prices if prices is not None else PriceBook()
         self._by_id: dict[str, Channel] = {}
@@ -100,7 +103,9 @@ class RoutingTable:
             )
         except ValueError:  # a malformed card is refused when it is saved; one that slipped in prices nothing
             price = None
-        return None if price is None else Candidate.compiled(channel, actual, price, provider, self._options)
+        if price is None:
+            return None
+        return Candidate.compiled(channel, actual, price, provider, self._options, self._terms)
 
     def plan(self, *, operation: str, group: str, model: str, rng: random.Random) -> Plan:
         """The plan of a request.

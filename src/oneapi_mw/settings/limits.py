@@ -65,6 +65,19 @@ class BillingSettings(Section):
     """Seconds that one settlement may take."""
     streaming_billing_interval: Seconds = 3
     """Seconds between two charges during a stream."""
+    ambiguous_attempts: Literal["void", "prompt_cost", "hold"] = "prompt_cost"
+    """Charged for a request that was sent upstream and got not one byte of an answer: nothing, its prompt, or all that
+    was set aside. `ambiguous` in a channel's config comes first."""
+    bills_after_disconnect: bool = False
+    """Providers charge for whole answers whatever becomes of the connection: those whose client has left are read to
+    their end. The same key in a channel's config comes first."""
+    disconnect_drain_seconds: Seconds = 120
+    """Seconds for which such an answer is read at most."""
+    disconnect_drain_at_once: NonNegative = 64
+    """Such answers of one worker that are read at the same time; further ones are cut off."""
+    bill_failed_attempts: bool = False
+    """Charge attempts that failed where the upstream told what they consumed. The same key in a channel's config comes
+    first."""
     external_billing_default_timeout: Positive = 600
     """Seconds that an amount set aside by an external service is held when it does not say."""
     external_billing_max_timeout: Positive = 3600
