@@ -41,7 +41,7 @@ async def quota(worker: Site) -> int:
     return left
 
 
-async def test_one_key_charges_once_whoever_is_asked(workers: list[Site]) -> None:
+async def test_i_17_one_key_charges_once_whoever_is_asked(workers: list[Site]) -> None:
     before = await quota(workers[0])
     for phase in ("single", "pre"):
         calls = [consume(workers[n % 2], phase, phase=phase, add_used_quota=1000) for n in range(32)]
@@ -51,7 +51,7 @@ async def test_one_key_charges_once_whoever_is_asked(workers: list[Site]) -> Non
     assert before - await quota(workers[0]) == 2000
 
 
-async def test_the_ends_of_a_transaction_race(workers: list[Site]) -> None:
+async def test_i_17_the_ends_of_a_transaction_race(workers: list[Site]) -> None:
     for _ in range(5):
         before = await quota(workers[0])
         id_ = (await consume(workers[0], phase="pre", add_used_quota=1000))["transaction"]["transaction_id"]
