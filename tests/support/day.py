@@ -106,7 +106,7 @@ class Request:
         troubles: list[Trouble] = ["leaves", "leaves-early", "falls-silent"]
         if stream:
             troubles.append("breaks")
-        whole = answers > 1 or rng.random() < 0.85
+        trouble: Trouble = "" if answers > 1 or rng.random() < 0.85 else rng.choice(troubles)
         tokens = rng.choice((rng.randrange(1, 2_000), rng.randrange(40_000, 70_000)))
         output = rng.randrange(40, 3_000)
         cached = rng.randrange(tokens) if rng.random() < 0.4 else 0
@@ -118,9 +118,9 @@ class Request:
             vendor=vendor,
             stream=stream,
             thinks=rng.random() < 0.3,
-            tools=answers == 1 and rng.random() < 0.25,
+            tools=answers == 1 and trouble != "breaks" and rng.random() < 0.25,  # calls are told in too few events
             answers=answers,
-            trouble="" if whole else rng.choice(troubles),
+            trouble=trouble,
             refusals=rng.choices((0, 1, channels), (86, 11, 3))[0] if answers == 1 else 0,
             usage=Tokens(tokens, output, cached=cached, reasoning=rng.randrange(output // 2)),
         )
