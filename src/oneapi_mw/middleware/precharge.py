@@ -160,7 +160,7 @@ def _amounts(call: Call, plan: Plan, instant_ms: int) -> tuple[Quota, Quota]:
                 input_tokens=call.input_estimate,
                 output_tokens=output,
                 group_ratio=plan.group_ratio,
-                tools=[(kind, calls) for kind, calls in tools if kind in likely.tools],
+                tools=[(kind, calls) for kind, calls in tools if kind in likely.tools] if tools else (),
                 text_only=_reads_only_text(likely, call),
             )
             amount = max(amount, most)

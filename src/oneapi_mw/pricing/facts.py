@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from operator import attrgetter
+
 from oneapi_mw.pricing.charge import Bill
 from oneapi_mw.pricing.price import RATIO_SCALE, CompiledPrice
 from oneapi_mw.types import JsonObject
@@ -27,6 +29,7 @@ PARTS = (
     "cache_read_image",
 )
 """Counts that have no column of their own in the log."""
+_counts_of = attrgetter(*PARTS)
 _SPLITS = ("cache_read_audio", "cache_read_image")
 """Of these zero says something: none is not the same as nobody knows."""
 
@@ -80,11 +83,11 @@ def _flags(made: Bill, price: CompiledPrice, usage: Usage) -> list[str]:
 
 
 def _usage_facts(usage: Usage) -> JsonObject:
-    facts: JsonObject = {name: count for name in PARTS if (count := getattr(usage, name))}
+    counts = _counts_of(usage)
+    facts: JsonObject = {name: count for name, count in zip(PARTS, counts, strict=True) if count} if any(counts) else {}
     for name in _SPLITS:
-        count = getattr(usage, name)
-        if count is not None:
-            facts[name] = count
+        if getattr(usage, name) == 0:
+            facts[name] = 0
     if usage.hosted:
         facts["hosted"] = dict(usage.hosted)
     if usage.meters:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from oneapi_mw.pricing.price import CompiledPrice
@@ -16,22 +16,20 @@ _MAY_BE_PRIORITY = "auto"
 def wished_service(body: Mapping[str, Any]) -> str:
     """The service a request of any format asks for; empty for the usual one."""
     for key in _KEYS:
-        variant = service_variant(body.get(key))
-        if variant:
+        if key in body and (variant := service_variant(body[key])):
             return variant
     return ""
 
 
-def prices_in_reach(price: CompiledPrice, body: Mapping[str, Any], instant_ms: int) -> Iterable[CompiledPrice]:
+def prices_in_reach(price: CompiledPrice, body: Mapping[str, Any], instant_ms: int) -> Sequence[CompiledPrice]:
     """The prices one of which a request will be charged at: the usual service may always step in."""
-    if price.variants:
-        wished = {wished_service(body)}
-        if any(body.get(key) == _MAY_BE_PRIORITY for key in _KEYS):
-            wished.add("priority")
-        for name in wished:
-            if name in price.variants:
-                yield price.variants[name].at(instant_ms)
-    yield price.at(instant_ms)
+    usual = price.at(instant_ms)
+    if not price.variants:
+        return (usual,)
+    wished = {wished_service(body)}
+    if any(body[key] == _MAY_BE_PRIORITY for key in _KEYS if key in body):
+        wished.add("priority")
+    return (*(price.variants[name].at(instant_ms) for name in wished if name in price.variants), usual)
 
 
 def price_of_service(price: CompiledPrice, *, told: str, wished: str, instant_ms: int) -> CompiledPrice:
