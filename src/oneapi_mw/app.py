@@ -223,6 +223,7 @@ def _routes(settings: Settings, resources: Resources, edit: StageEditor | None, 
         limiter = MemoryLimiter(limit=settings.global_relay_rate_limit, seconds=RELAY_WINDOW_SECONDS)
     state_options = StateOptions.of(settings)
     body_limits = BodyLimits(max_bytes=settings.max_body_mb * 1024 * 1024, timeout=settings.body_timeout)
+    tokenizer = Tokenizer()
     stages = default_stages(
         principals=resources.store.principals,
         router=resources.router,
@@ -242,6 +243,7 @@ def _routes(settings: Settings, resources: Resources, edit: StageEditor | None, 
         remainders=RemainderTasks(
             seconds=settings.disconnect_drain_seconds, at_once=settings.disconnect_drain_at_once, drain=drain
         ),
+        counter=tokenizer,
     )
     relay = FanOut(
         Relay(
@@ -291,7 +293,7 @@ def _routes(settings: Settings, resources: Resources, edit: StageEditor | None, 
         if state_options is None
         else build(build_response_api(resources.store.responses, state_options), [*outer, signed_in]),
         counting=build(
-            TokenCounting(Tokenizer()), [*outer, signed_in, Middleware(ConvertMiddleware, limits=body_limits), *state]
+            TokenCounting(tokenizer), [*outer, signed_in, Middleware(ConvertMiddleware, limits=body_limits), *state]
         ),
         admin=build(build_admin(services), outer),
         models=build(build_models(services), [outer[0], Middleware(ModelDialectMiddleware), *outer[1:], signed_in]),

@@ -13,6 +13,7 @@ from oneapi_mw.middleware.affinity import AffinityMiddleware
 from oneapi_mw.middleware.auth import AuthMiddleware, PrincipalSource
 from oneapi_mw.middleware.body import BodyLimits
 from oneapi_mw.middleware.convert import ConvertMiddleware, Misrouted
+from oneapi_mw.middleware.counting import TokenCounter
 from oneapi_mw.middleware.drain import Drain, DrainMiddleware
 from oneapi_mw.middleware.errors import ErrorsMiddleware
 from oneapi_mw.middleware.exchange import ExchangeMiddleware
@@ -53,11 +54,13 @@ def default_stages(
     costs: CostLookup | None = None,
     cards: CardArchive | None = None,
     remainders: RemainderTasks | None = None,
+    counter: TokenCounter | None = None,
 ) -> list[Middleware]:
     """The stages of a relayed request, outermost first. Without `limiter` nothing is rate limited, without `drain`
     nobody waits for running requests, without `states` answers are not kept to be continued, without `idempotency`
     and `costs` a repeated `Idempotency-Key` means nothing, without `cards` log rows keep the price cards they were
-    charged by, and without `remainders` nobody waits for answers that are read although their clients have left."""
+    charged by, without `remainders` nobody waits for answers that are read although their clients have left, and
+    without `counter` answers without usage are estimated from their length."""
     limits = [Middleware(RateLimitMiddleware, limiter=limiter)] if limiter is not None else []
     drains = [Middleware(DrainMiddleware, drain=drain)] if drain is not None else []
     once = []
@@ -79,7 +82,7 @@ def default_stages(
         Middleware(RouteMiddleware, router=router),
         *affinity,
         Middleware(PrechargeMiddleware, ledger=ledger, cards=cards),
-        Middleware(SettlementMiddleware, ledger=ledger, cards=cards, remainders=remainders),
+        Middleware(SettlementMiddleware, ledger=ledger, cards=cards, remainders=remainders, counter=counter),
         Middleware(ReasoningMiddleware),
     ]
 

@@ -14,11 +14,13 @@ from typing import Protocol, get_args
 
 from anyio import CapacityLimiter, to_thread
 
+from oneapi_mw.canonical.call import Call
 from oneapi_mw.canonical.request import Request
 from oneapi_mw.models.catalogue import rules_of
 from oneapi_mw.tokens.counting import countable
 from oneapi_mw.tokens.encodings import EncodingName, scale_of
 from oneapi_mw.tokens.estimate import text_tokens
+from oneapi_mw.wire.registry import get_format
 
 log = logging.getLogger("oneapi_mw.tokenizer")
 
@@ -110,6 +112,10 @@ class Tokenizer:
         parts = countable(request, model, rules)
         scale = scale_of(model, rules)
         return parts.tokens + scale.scaled(await self._count(parts.texts, scale.encoding))
+
+    async def count_call(self, call: Call, model: str) -> int:
+        """`count_request` of a request that nobody has decoded yet. Raises `InvalidRequest` where that fails."""
+        return await self.count_request(get_format(call.format).decode_request(call), model)
 
     async def _count(self, texts: Sequence[str], name: EncodingName) -> int:
         encoding = await self._encoding(name)

@@ -125,3 +125,5 @@ class Produced:
 
     text_bytes: int = 0
     events: int = 0
+    text: str | None = None
+    """The text itself, or its beginning, of a complete answer whose upstream told nothing of it."""

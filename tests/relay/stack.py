@@ -12,6 +12,7 @@ from starlette.types import ASGIApp
 
 from oneapi_mw.ledger.base import Ledger, LogFacts, Settled
 from oneapi_mw.ledger.memory import MemoryHold, MemoryLedger
+from oneapi_mw.middleware.counting import TokenCounter
 from oneapi_mw.middleware.drain import Drain
 from oneapi_mw.middleware.idempotency import CostLookup
 from oneapi_mw.middleware.remainders import RemainderTasks
@@ -297,6 +298,7 @@ def gateway(
     costs: CostLookup | None = None,
     drain: Drain | None = None,
     remainders: RemainderTasks | None = None,
+    counter: TokenCounter | None = None,
 ) -> ASGIApp:
     """The default stages around the relay."""
     stages = default_stages(
@@ -311,6 +313,7 @@ def gateway(
         costs=costs,
         drain=drain,
         remainders=remainders or RemainderTasks(drain=drain),
+        counter=counter,
     )
     relay = Relay(upstream=upstream, limits=limits or RelayLimits(Timeouts(), retries=retries))
     return build(FanOut(relay, at_once=at_once), stages)

@@ -77,7 +77,7 @@ class AsgiResponse:
         self._upstream: AsgiUpstream | None = upstream
         self.status: int = sent[0]["status"]
         self.headers: RawHeaders = sent[0]["headers"]
-        self._left = [message["body"] for message in sent[1:] if message.get("body")]
+        self._left: list[bytes] = [message["body"] for message in sent[1:] if message.get("body")]
         self._fault = fault
 
     def chunks(self) -> AsyncIterator[bytes]:

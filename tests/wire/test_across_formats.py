@@ -182,7 +182,7 @@ def test_cv_40_two_names_of_one_text_are_counted_once() -> None:
     both = {"reasoning": "Hm.", "reasoning_content": "Hm."}
     choice = {"index": 0, "message": {**both, "content": "2"}, "finish_reason": "stop"}
     body = {"id": "1", "choices": [choice]}
-    assert wire.answer_text_bytes(body) == len("Hm.2")
+    assert wire.answer_said(body).text_bytes == len("Hm.2")
     thoughts = [block.text for block in wire.decode_response(body).candidates[0].blocks if isinstance(block, Reasoning)]
     assert thoughts == ["Hm."]
 

@@ -168,7 +168,7 @@ def test_any_message_is_an_answer_or_an_upstream_error(message: Any) -> None:
     except UpstreamError:
         return
     FORMAT.encode_response(response, CALL)
-    assert FORMAT.answer_text_bytes(body) >= 0
+    assert FORMAT.answer_said(body).text_bytes >= 0
     FORMAT.read_usage(body)
 
 

@@ -18,6 +18,7 @@ from oneapi_mw.ledger.hold import HOLD, Hold
 from oneapi_mw.ledger.limits import MAX_QUOTA
 from oneapi_mw.ledger.outcome import HOLD as KEEPS_HOLD
 from oneapi_mw.ledger.outcome import Owed, calls_so_far, owed_calls
+from oneapi_mw.middleware.counting import TokenCounter, count_untold
 from oneapi_mw.middleware.precharge import refusal
 from oneapi_mw.middleware.remainders import RemainderTasks
 from oneapi_mw.pricing.archive import CardArchive
@@ -58,16 +59,19 @@ class SettlementMiddleware:
         ledger: Ledger,
         cards: CardArchive | None = None,
         remainders: RemainderTasks | None = None,
+        counter: TokenCounter | None = None,
     ) -> None:
         """
         Args:
             cards: where the precharge stage keeps the cards that are charged by.
             remainders: runs what is left of answers whose clients have left.
+            counter: counts answers whose upstreams told no usage; without it they are estimated from their length.
         """
         self.app = app
         self._ledger = ledger
         self._cards = cards
         self._remainders = remainders or RemainderTasks()
+        self._counter = counter
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         hold = HOLD.find(scope)
@@ -122,6 +126,8 @@ class SettlementMiddleware:
 
     async def _settle(self, scope: Scope, hold: Hold, prices: _Prices) -> None:
         exchange, call, plan = EXCHANGE.get(scope), CALL.get(scope), PLAN.get(scope)
+        if self._counter is not None and (exchange.produced.text or exchange.parts):
+            await count_untold(exchange, call, plan, self._counter)
         owed = owed_calls(exchange, input_estimate=call.input_estimate, terms=prices.terms)
         if not owed:
             return

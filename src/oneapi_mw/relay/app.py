@@ -358,8 +358,10 @@ class _Streaming:
 
     def count(self, exchange: Exchange) -> None:
         """Note how much text was relayed, unless the upstream has told the usage of a complete answer."""
-        if exchange.outcome != "complete" or not _tells_output(exchange):
+        complete = exchange.outcome == "complete"
+        if not complete or not _tells_output(exchange):
             exchange.produced.text_bytes = self._decoder.text_bytes()
+            exchange.produced.text = self._decoder.text() if complete else None
 
     async def finish(self, exchange: Exchange) -> None:
         """See `Remainder`."""
@@ -414,7 +416,8 @@ async def _read_answer(opened: Opened, call: Call, exchange: Exchange, limit: in
         answer = wire.restore_model(answer, call.model)
     exchange.usage = wire.read_usage(body)
     if not _tells_output(exchange):
-        exchange.produced.text_bytes = wire.answer_text_bytes(body)
+        said = wire.answer_said(body)
+        exchange.produced.text_bytes, exchange.produced.text = said.text_bytes, said.text()
     return (_Unfolded if call.stream else _Buffered)(answer, _json_headers(opened))
 
 
@@ -440,7 +443,7 @@ async def _fold_stream(opened: Opened, call: Call, exchange: Exchange, limit: in
         if isinstance(event, UsageReported):
             exchange.usage = event.usage
     if not _tells_output(exchange):
-        exchange.produced.text_bytes = decoder.text_bytes()
+        exchange.produced.text_bytes, exchange.produced.text = decoder.text_bytes(), decoder.text()
     if opened.conversion is not None:
         response = fold(opened.conversion.feed(events))
         return _Buffered(Answer(opened.wire.name, b"", {}, response), _json_headers(opened))

@@ -17,6 +17,7 @@ from oneapi_mw.errors import GatewayError, UpstreamError
 from oneapi_mw.jsontext import dumps, dumps_well_formed
 from oneapi_mw.types import JsonObject
 from oneapi_mw.usage import Usage
+from oneapi_mw.wire.said import Said
 from oneapi_mw.wire.target import Target
 
 if TYPE_CHECKING:  # the model is loaded with the first codec
@@ -72,6 +73,9 @@ class StreamDecoder(Protocol):
 
     def text_bytes(self) -> int:
         """UTF-8 bytes of generated text, reasoning and tool arguments so far; may decode what was skipped."""
+
+    def text(self) -> str:
+        """That text, or its beginning when it is longer than `said.KEPT_BYTES`, to be counted."""
 
 
 class StreamEncoder(Protocol):
@@ -169,8 +173,8 @@ class WireFormat(ABC):
         """Usage of a buffered answer; `None` when it reports none."""
 
     @abstractmethod
-    def answer_text_bytes(self, body: JsonObject) -> int:
-        """UTF-8 bytes of generated text, reasoning and tool arguments in a buffered answer."""
+    def answer_said(self, body: JsonObject) -> Said:
+        """Generated text, reasoning and tool arguments in a buffered answer."""
 
     @abstractmethod
     def prepare_upstream(self, call: Call, *, target: Target, include_usage: bool) -> Outgoing:

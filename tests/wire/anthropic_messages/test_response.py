@@ -235,8 +235,8 @@ def test_counting() -> None:
 
 
 def test_text_bytes_and_usage_of_an_answer() -> None:
-    assert FORMAT.answer_text_bytes(BODY) == len("Add.4code_execution") + 12 + len('f{"b":1,"a":"ä"}'.encode())
-    assert FORMAT.answer_text_bytes({}) == 0
+    assert FORMAT.answer_said(BODY).text_bytes == len("Add.4code_execution") + 12 + len('f{"b":1,"a":"ä"}'.encode())
+    assert FORMAT.answer_said({}).text_bytes == 0
     usage = FORMAT.read_usage(BODY)
     assert usage is not None
     assert usage.total_tokens == 1525

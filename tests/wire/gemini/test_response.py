@@ -315,7 +315,7 @@ def test_unmapped_counts_are_kept() -> None:
 def test_text_is_counted_for_answers_without_usage() -> None:
     parts: list[JsonObject] = [{"text": "é"}, {"functionCall": {"name": "f", "args": {"a": 1}}}]
     parts.append({"executableCode": {"code": "1+1"}})
-    assert FORMAT.answer_text_bytes(answer(*parts)) == 2 + len('f{"a":1}') + 3
+    assert FORMAT.answer_said(answer(*parts)).text_bytes == 2 + len('f{"a":1}') + 3
     assert FORMAT.read_usage(answer()) is None
     assert FORMAT.read_usage({"candidates": 3}) is None
 

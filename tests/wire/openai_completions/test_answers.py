@@ -382,7 +382,7 @@ def test_a_buffered_answer_is_counted_and_renamed() -> None:
     from oneapi_mw.canonical.frames import Answer
 
     body = {**HEAD, "choices": [choice("é", 0, "stop"), choice("ab", 1, "stop")], "usage": USAGE}
-    assert FORMAT.answer_text_bytes(body) == 4
+    assert FORMAT.answer_said(body).text_bytes == 4
     assert FORMAT.read_usage(body) == Usage(3, 4)
     answer = Answer(FORMAT.name, orjson.dumps(body), body)
     assert orjson.loads(FORMAT.restore_model(answer, "mine").raw) == {**body, "model": "mine"}

@@ -164,7 +164,7 @@ def test_members() -> None:
     assert FORMAT.operation_at("/v1/responses") == "chat"
     assert FORMAT.operation_at("/v1/responses/resp_1") is None
     assert FORMAT.upstream_path("chat", model="m", stream=True) == "/v1/responses"
-    assert FORMAT.answer_text_bytes(BODY) == len("Hello.f{}")
+    assert FORMAT.answer_said(BODY).text_bytes == len("Hello.f{}")
     assert FORMAT.read_usage(BODY) == Usage(9, 12, 1, 2, reasoning=4, variant="flex")
 
 

@@ -23,10 +23,11 @@ from oneapi_mw.wire.anthropic_messages import response as responses
 from oneapi_mw.wire.anthropic_messages.betas import accepted
 from oneapi_mw.wire.anthropic_messages.content import NAME, VENDOR
 from oneapi_mw.wire.anthropic_messages.encoder import MessagesStreamEncoder, stream_error
-from oneapi_mw.wire.anthropic_messages.produced import content_bytes
+from oneapi_mw.wire.anthropic_messages.produced import content_said
 from oneapi_mw.wire.anthropic_messages.stream import MessagesStreamDecoder
 from oneapi_mw.wire.anthropic_messages.usage import decode_usage
 from oneapi_mw.wire.base import Encoded, Outgoing, StreamDecoder, StreamEncoder, WireFormat, outgoing
+from oneapi_mw.wire.said import Said
 from oneapi_mw.wire.target import Target
 
 __all__ = ["FORMAT", "AnthropicMessages"]
@@ -70,8 +71,8 @@ class AnthropicMessages(WireFormat):
         report = body.get("usage")
         return decode_usage(report) if isinstance(report, dict) else None
 
-    def answer_text_bytes(self, body: JsonObject) -> int:
-        return content_bytes(body.get("content"))
+    def answer_said(self, body: JsonObject) -> Said:
+        return content_said(body.get("content"))
 
     def prepare_upstream(self, call: Call, *, target: Target, include_usage: bool) -> Outgoing:
         betas, refused = accepted(calls.client_betas(call.outside.headers), target)

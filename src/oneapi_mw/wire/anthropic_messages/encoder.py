@@ -63,7 +63,6 @@ from oneapi_mw.usage import Usage
 from oneapi_mw.wire.anthropic_messages.content import encode_citation, extras_of
 from oneapi_mw.wire.anthropic_messages.errors import encode_error
 from oneapi_mw.wire.anthropic_messages.finish import encode_finish
-from oneapi_mw.wire.anthropic_messages.produced import utf8_length
 from oneapi_mw.wire.anthropic_messages.response import (
     answer_id,
     call_id,
@@ -86,6 +85,7 @@ from oneapi_mw.wire.envelope_text import TEXT_ALONE
 from oneapi_mw.wire.errors import failed_midway
 from oneapi_mw.wire.extras import merged
 from oneapi_mw.wire.framing.sse import encode_sse
+from oneapi_mw.wire.said import utf8_length
 
 _TEXT: JsonObject = {"type": "text", "text": ""}
 _THINKING: JsonObject = {"type": "thinking", "thinking": "", "signature": ""}

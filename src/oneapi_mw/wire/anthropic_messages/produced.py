@@ -1,4 +1,4 @@
-"""How much text an answer holds, counted without making events of it."""
+"""The text that an answer holds, found without making events of it."""
 
 from __future__ import annotations
 
@@ -8,56 +8,58 @@ from typing import Any
 import orjson
 
 from oneapi_mw.jsontext import dumps, loads
+from oneapi_mw.wire.said import Said
 
 FOLD_BYTES = 64 * 1024
 
 
-def utf8_length(text: str) -> int:
-    return len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))
+def content_said(content: object) -> Said:
+    """Text, reasoning and tool arguments in the blocks of a whole answer."""
+    return Said(_content_texts(content))
 
 
-def content_bytes(content: object) -> int:
-    """UTF-8 bytes of text, reasoning and tool arguments in the blocks of a whole answer."""
-    return sum(_block_bytes(block) for block in content if isinstance(block, dict)) if isinstance(content, list) else 0
+def _content_texts(content: object) -> list[str]:
+    blocks = [block for block in content if isinstance(block, dict)] if isinstance(content, list) else []
+    return [text for block in blocks for text in _block_texts(block)]
 
 
-def _block_bytes(block: Mapping[str, Any]) -> int:
-    total = sum(utf8_length(value) for name in ("text", "thinking") if isinstance(value := block.get(name), str))
+def _block_texts(block: Mapping[str, Any]) -> list[str]:
+    texts = [value for name in ("text", "thinking") if isinstance(value := block.get(name), str)]
     if isinstance(block.get("name"), str):  # a call, by the client or the vendor
-        total += utf8_length(block["name"])
+        texts.append(block["name"])
         if block.get("input"):
-            total += len(dumps(block["input"]))
-    return total
+            texts.append(dumps(block["input"]).decode())
+    return texts
 
 
-def _event_bytes(event: Mapping[str, Any]) -> int:
+def _event_texts(event: Mapping[str, Any]) -> list[str]:
     delta = event.get("delta")
     if isinstance(delta, dict):
         for name in ("text", "thinking", "partial_json"):
             value = delta.get(name)
             if isinstance(value, str):
-                return utf8_length(value)
-        return 0
+                return [value]
+        return []
     block = event.get("content_block")
     if isinstance(block, dict):
-        return _block_bytes(block)
+        return _block_texts(block)
     message = event.get("message") if event.get("type") == "message_start" else event
-    return content_bytes(message.get("content")) if isinstance(message, dict) else 0
+    return _content_texts(message.get("content")) if isinstance(message, dict) else []
 
 
 class Tally:
-    """Text bytes of a stream.
+    """The text of a stream.
 
     Blocks that were relayed unread are kept by reference and only read when somebody asks, or when they have
     grown to 64 KiB: a short stream with usage costs nothing, a long one stays within bounds.
     """
 
-    __slots__ = ("_blocks", "_kept", "_total")
+    __slots__ = ("_blocks", "_kept", "_said")
 
     def __init__(self) -> None:
         self._blocks: list[bytes] = []
         self._kept = 0
-        self._total = 0
+        self._said = Said()
 
     def keep(self, block: bytes) -> None:
         """Count a block of whole events, later."""
@@ -68,11 +70,11 @@ class Tally:
 
     def note(self, event: Mapping[str, Any]) -> None:
         """Count a parsed event."""
-        self._total += _event_bytes(event)
+        self._said.add(_event_texts(event))
 
-    def text_bytes(self) -> int:
+    def said(self) -> Said:
         self._fold()
-        return self._total
+        return self._said
 
     def _fold(self) -> None:
         lines = [line[6:] for block in self._blocks for line in block.split(b"\n") if line.startswith(b"data: ")]

@@ -28,7 +28,7 @@ from oneapi_mw.types import JsonObject
 from oneapi_mw.usage import Usage
 from oneapi_mw.wire.anthropic_messages.content import VENDOR, encode_citation, extras_of
 from oneapi_mw.wire.anthropic_messages.finish import encode_finish
-from oneapi_mw.wire.anthropic_messages.produced import content_bytes
+from oneapi_mw.wire.anthropic_messages.produced import content_said
 from oneapi_mw.wire.anthropic_messages.reader import MalformedEventError, MessageReader
 from oneapi_mw.wire.anthropic_messages.stream import read_message
 from oneapi_mw.wire.anthropic_messages.usage import decode_usage, encode_usage
@@ -82,7 +82,7 @@ def encode_response(response: Response, call: Call, *, request_id: str = "") -> 
     content = encode_content(candidate.blocks, cut=candidate.finish in _CUT)
     usage = response.usage
     if usage is None:
-        output = estimate_tokens(content_bytes(content))
+        output = estimate_tokens(content_said(content).text_bytes)
         usage = Usage(max(1, call.input_estimate), output, source="estimated")
     body: JsonObject = {
         "id": answer_id(response.id, request_id),

@@ -73,7 +73,10 @@ class MessagesStreamDecoder(SseStreamDecoder):
         return self._read(block)
 
     def text_bytes(self) -> int:
-        return self._tally.text_bytes()
+        return self._tally.said().text_bytes
+
+    def text(self) -> str:
+        return self._tally.said().text()
 
     # One event at a time.
 

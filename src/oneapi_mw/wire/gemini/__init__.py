@@ -25,9 +25,10 @@ from oneapi_mw.wire.gemini import request as requests
 from oneapi_mw.wire.gemini import response as responses
 from oneapi_mw.wire.gemini.content import NAME, VENDOR
 from oneapi_mw.wire.gemini.encoder import GeminiStreamEncoder
-from oneapi_mw.wire.gemini.produced import answer_bytes
+from oneapi_mw.wire.gemini.produced import answer_texts
 from oneapi_mw.wire.gemini.reader import in_camel_case
 from oneapi_mw.wire.gemini.stream import GeminiStreamDecoder
+from oneapi_mw.wire.said import Said
 from oneapi_mw.wire.target import Target
 
 __all__ = ["FORMAT", "GenerateContent"]
@@ -89,8 +90,8 @@ class GenerateContent(WireFormat):
             return responses.counted(body)
         return responses.read_usage(in_camel_case(body))
 
-    def answer_text_bytes(self, body: JsonObject) -> int:
-        return answer_bytes(body)
+    def answer_said(self, body: JsonObject) -> Said:
+        return Said(answer_texts(body))
 
     def prepare_upstream(self, call: Call, *, target: Target, include_usage: bool) -> Outgoing:
         return Outgoing(calls.prepare_upstream(calls.with_signed_calls(call, target), model=target.model))

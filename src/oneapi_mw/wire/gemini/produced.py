@@ -1,4 +1,4 @@
-"""How much text an answer holds, counted without making events of it."""
+"""The text that an answer holds, found without making events of it."""
 
 from __future__ import annotations
 
@@ -8,35 +8,30 @@ from typing import Any
 from oneapi_mw.jsontext import dumps
 
 
-def utf8_length(text: str) -> int:
-    return len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))
-
-
-def answer_bytes(body: Mapping[str, Any]) -> int:
-    """UTF-8 bytes of text, thoughts, code and arguments in an answer or a chunk of one."""
+def answer_texts(body: Mapping[str, Any]) -> list[str]:
+    """Text, thoughts, code and arguments in an answer or a chunk of one."""
     candidates = body.get("candidates")
-    total = 0
+    texts: list[str] = []
     for candidate in candidates if isinstance(candidates, list) else ():
         content = candidate.get("content") if isinstance(candidate, dict) else None
         parts = content.get("parts") if isinstance(content, dict) else None
         for part in parts if isinstance(parts, list) else ():
             if isinstance(part, dict):
-                total += _part_bytes(part)
-    return total
+                texts += _part_texts(part)
+    return texts
 
 
-def _part_bytes(part: Mapping[str, Any]) -> int:
+def _part_texts(part: Mapping[str, Any]) -> list[str]:
     text = part.get("text")
     if isinstance(text, str):
-        return utf8_length(text)
+        return [text]
     call = part.get("functionCall") or part.get("function_call")
     if isinstance(call, dict):
-        name, total = call.get("name"), 0
-        for name_of in ("args", "partialArgs", "partial_args"):
-            value = call.get(name_of)
-            total += len(dumps(value)) if value else 0
-        return total + (utf8_length(name) if isinstance(name, str) else 0)
+        name = call.get("name")
+        values = [call.get(name_of) for name_of in ("args", "partialArgs", "partial_args")]
+        texts = [dumps(value).decode() for value in values if value]
+        return [name, *texts] if isinstance(name, str) else texts
     code = part.get("executableCode") or part.get("executable_code")
     if isinstance(code, dict) and isinstance(code.get("code"), str):
-        return utf8_length(code["code"])
-    return 0
+        return [code["code"]]
+    return []

@@ -20,8 +20,9 @@ from oneapi_mw.wire.framing.sse import MAX_EVENT_BYTES, EventTooLargeError, SseC
 from oneapi_mw.wire.gemini.candidate import MalformedChunkError
 from oneapi_mw.wire.gemini.content import NAME
 from oneapi_mw.wire.gemini.errors import error_of
-from oneapi_mw.wire.gemini.produced import answer_bytes
+from oneapi_mw.wire.gemini.produced import answer_texts
 from oneapi_mw.wire.gemini.reader import ChunkReader, SignificantReader, in_camel_case
+from oneapi_mw.wire.said import Said
 from oneapi_mw.wire.sse_stream import IGNORED_AHEAD, malformed, no_answer, too_large
 
 _DONE = b"[DONE]"
@@ -41,7 +42,7 @@ class GeminiStreamDecoder:
         self._shown = False  # a frame was given out
         self._broken = False  # the last event was not JSON
         self._spelled = self._wanted = b""  # the upstream's model as its chunks have it, and the client's
-        self._text_bytes = 0
+        self._said = Said()
 
     def feed(self, data: bytes) -> list[Frame]:
         if self._over:
@@ -84,7 +85,10 @@ class GeminiStreamDecoder:
         return [*frames, Frame(reader.end(), b"", NAME)]  # the upstream has said it all: nothing is to be added
 
     def text_bytes(self) -> int:
-        return self._text_bytes
+        return self._said.text_bytes
+
+    def text(self) -> str:
+        return self._said.text()
 
     def _read(self, events: list[bytes], *, framed: bool) -> list[Frame]:
         found: list[Event] = []
@@ -115,7 +119,7 @@ class GeminiStreamDecoder:
         error = error_of(chunk)
         if error is not None:
             return error
-        self._text_bytes += answer_bytes(chunk)
+        self._said.add(answer_texts(chunk))
         spelled = in_camel_case(chunk)
         try:
             events += self._reader.read(spelled)

@@ -25,9 +25,10 @@ from oneapi_mw.wire.openai_chat import response as responses
 from oneapi_mw.wire.openai_chat.content import NAME
 from oneapi_mw.wire.openai_chat.encoder import ChatStreamEncoder
 from oneapi_mw.wire.openai_chat.hosts import host_of
-from oneapi_mw.wire.openai_chat.produced import answer_bytes
+from oneapi_mw.wire.openai_chat.produced import answer_said
 from oneapi_mw.wire.openai_chat.stream import ChatStreamDecoder
 from oneapi_mw.wire.openai_chat.usage import decode_usage, find_usage
+from oneapi_mw.wire.said import Said
 from oneapi_mw.wire.target import Target
 
 __all__ = ["FORMAT", "ChatCompletions"]
@@ -69,8 +70,8 @@ class ChatCompletions(WireFormat):
         variant = service_variant(body.get("service_tier"))
         return replace(usage, variant=variant) if usage is not None and variant else usage
 
-    def answer_text_bytes(self, body: JsonObject) -> int:
-        return answer_bytes(body)
+    def answer_said(self, body: JsonObject) -> Said:
+        return answer_said(body)
 
     def prepare_upstream(self, call: Call, *, target: Target, include_usage: bool) -> Outgoing:
         call, dropped = calls.with_functions_alone(call, target)

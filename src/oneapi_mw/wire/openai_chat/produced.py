@@ -1,97 +1,122 @@
-"""How much text an answer holds, counted without making events of it."""
+"""The text that an answer holds, found without making events of it."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from itertools import groupby
 from typing import Any
 
 import orjson
 
 from oneapi_mw.jsontext import dumps, loads
 from oneapi_mw.wire.framing.sse import parse_block
+from oneapi_mw.wire.said import KEPT_BYTES, Said
 
 REASONING_FIELDS = ("reasoning_content", "reasoning", "reasoning_text", "thinking")
 """Names of the field with reasoning text, in the order they are believed. Several hold the same text."""
 FOLD_BYTES = 64 * 1024
+CHUNK_BYTES = 1024
+"""What a parsed chunk is taken to hold."""
 
 
-def utf8_length(text: str) -> int:
-    return len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))
-
-
-def message_bytes(message: Mapping[str, Any]) -> int:
-    """UTF-8 bytes of text, reasoning and tool arguments in a message or a delta."""
+def message_texts(message: Mapping[str, Any]) -> list[str]:
+    """Text, reasoning and tool arguments in a message or a delta."""
     if len(message) == 1:  # a delta of text, like nearly all of them
         content = message.get("content")
         if type(content) is str:
-            return utf8_length(content)
-    total = _text_bytes(message.get("content")) + _text_bytes(message.get("refusal"))
-    total += next((size for name in REASONING_FIELDS if (size := _text_bytes(message.get(name)))), 0) or _text_bytes(
-        message.get("reasoning_details")
-    )
+            return [content]
+    texts = [*_texts(message.get("content")), *_texts(message.get("refusal"))]
+    reasoning = (found for name in REASONING_FIELDS if any(found := _texts(message.get(name))))
+    texts += next(reasoning, []) or _texts(message.get("reasoning_details"))
     calls = message.get("tool_calls")
     if isinstance(calls, list):
         for call in calls:
             if isinstance(call, dict):
-                total += _call_bytes(call.get("function")) + _call_bytes(call.get("custom"))
-    total += _call_bytes(message.get("function_call"))
+                texts += [*_call_texts(call.get("function")), *_call_texts(call.get("custom"))]
+    texts += _call_texts(message.get("function_call"))
     audio = message.get("audio")
-    return total + _text_bytes(audio.get("transcript")) if isinstance(audio, dict) else total
+    return [*texts, *_texts(audio.get("transcript"))] if isinstance(audio, dict) else texts
 
 
-def answer_bytes(body: Mapping[str, Any]) -> int:
-    """`message_bytes` over all choices of a buffered answer."""
+def answer_said(body: Mapping[str, Any]) -> Said:
+    """`message_texts` over all choices of a buffered answer."""
     tally = Tally()
     tally.note(body)
-    return tally.text_bytes()
+    said = Said()
+    said.add_bytes(bytes(tally.kept))
+    return said
 
 
-def _text_bytes(value: object) -> int:
+def _texts(value: object) -> list[str]:
     if isinstance(value, str):
-        return utf8_length(value)
+        return [value]
     if isinstance(value, list):  # parts; Mistral's reasoning nests a second list in them
-        return sum(
-            _text_bytes(part.get("text") or part.get("thinking") or part.get("summary") or part.get("refusal"))
+        return [
+            text
             for part in value
             if isinstance(part, dict)
-        )
-    return 0
+            for text in _texts(part.get("text") or part.get("thinking") or part.get("summary") or part.get("refusal"))
+        ]
+    return []
 
 
-def _call_bytes(call: object) -> int:
+def _call_texts(call: object) -> list[str]:
     if not isinstance(call, dict):
-        return 0
+        return []
     arguments = call.get("arguments") or call.get("input")
     if isinstance(arguments, dict):
         arguments = dumps(arguments).decode()
-    return _text_bytes(call.get("name")) + _text_bytes(arguments)
+    return [*_texts(call.get("name")), *_texts(arguments)]
 
 
 class Tally:
-    """Text bytes of a stream, and which choices have begun.
+    """The text of a stream, and which choices have begun.
 
     Blocks that were relayed unread are kept by reference and only read when somebody asks, or when they have
     grown to 64 KiB: a short stream with usage costs nothing, a long one stays within bounds.
     """
 
-    __slots__ = ("_blocks", "_choices", "_kept", "_messages", "_total")
+    __slots__ = ("_beyond", "_choices", "_messages", "_size", "_unread", "kept")
 
     def __init__(self) -> None:
-        self._blocks: list[bytes] = []
-        self._kept = 0
-        self._total = 0
+        self.kept = bytearray()
+        """Text in UTF-8. Whoever finds some without reading what is around it adds it here; always the same object."""
+        self._beyond = 0  # bytes that were said, too, and are not kept
+        self._unread: list[tuple[int, bytes | Mapping[str, Any]]] = []  # and how much had been said before each
+        self._size = 0
         self._choices: set[int] = set()
         self._messages: dict[int, int] = {}
 
     def keep(self, block: bytes) -> None:
         """Count a block of whole events, later."""
-        self._blocks.append(block)
-        self._kept += len(block)
-        if self._kept > FOLD_BYTES:
-            self._fold()
+        self._put_off(block, len(block))
 
     def note(self, chunk: Mapping[str, Any]) -> None:
         """Count a parsed chunk."""
+        if self._unread:  # in its turn
+            self._put_off(chunk, CHUNK_BYTES)
+        else:
+            self._note(chunk)
+
+    def _put_off(self, entry: bytes | Mapping[str, Any], size: int) -> None:
+        self._unread.append((len(self.kept), entry))
+        self._size += size
+        if self._size > FOLD_BYTES:
+            self._fold()
+
+    def text_bytes(self) -> int:
+        self._fold()
+        return len(self.kept) + self._beyond
+
+    def text(self) -> str:
+        self._fold()
+        return self.kept.decode("utf-8", "replace")
+
+    def choices(self) -> set[int]:
+        self._fold()
+        return self._choices
+
+    def _note(self, chunk: Mapping[str, Any]) -> None:
         choices = chunk.get("choices")
         if not isinstance(choices, list):
             return
@@ -104,36 +129,45 @@ class Tally:
             self._choices.add(index)
             delta = choice.get("delta")
             if isinstance(delta, dict):
-                self._total += message_bytes(delta)
+                self.kept += _utf8(message_texts(delta))
             elif isinstance(message := choice.get("message"), dict):
                 # a whole message in every chunk repeats what came before
-                size, known = message_bytes(message), self._messages.get(index, 0)
-                self._total += max(0, size - known)
-                self._messages[index] = max(size, known)
+                known = self._messages.get(index, 0)
+                whole = _utf8(message_texts(message))
+                self.kept += whole[known:]
+                self._messages[index] = max(len(whole), known)
             else:  # a completion, which has its text in the choice
-                self._total += _text_bytes(choice.get("text"))
-
-    def text_bytes(self) -> int:
-        self._fold()
-        return self._total
-
-    def choices(self) -> set[int]:
-        self._fold()
-        return self._choices
+                self.kept += _utf8(_texts(choice.get("text")))
 
     def _fold(self) -> None:
-        block = b"".join(self._blocks)
-        self._blocks.clear()
-        self._kept = 0
-        if not block:
-            return
-        try:  # one parse for all: between events of one line each there is nothing but a separator
-            chunks = orjson.loads(b"[" + block[6:-2].replace(b"\n\ndata: ", b",") + b"]")
-        except orjson.JSONDecodeError:
-            chunks = [_parsed(event.data) for event in parse_block(block)]
-        for chunk in chunks:
-            if isinstance(chunk, dict):
-                self.note(chunk)
+        """Read what is unread, put its text where it belongs, and forget what is too much."""
+        if self._unread:
+            unread, self._unread, self._size = self._unread, [], 0
+            before = bytes(self.kept)
+            self.kept.clear()
+            place = 0
+            for (offset, is_block), entries in groupby(unread, key=lambda entry: (entry[0], type(entry[1]) is bytes)):
+                self.kept += before[place:offset]
+                place = offset
+                found = [entry for _, entry in entries]
+                for chunk in _chunks(b"".join(found)) if is_block else found:  # type: ignore[arg-type]
+                    if isinstance(chunk, dict):
+                        self._note(chunk)
+            self.kept += before[place:]
+        if len(self.kept) > KEPT_BYTES:
+            self._beyond += len(self.kept) - KEPT_BYTES
+            del self.kept[KEPT_BYTES:]
+
+
+def _utf8(texts: Iterable[str]) -> bytes:
+    return "".join(texts).encode("utf-8", "surrogatepass")
+
+
+def _chunks(block: bytes) -> list[Any]:
+    try:  # one parse for all: between events of one line each there is nothing but a separator
+        return orjson.loads(b"[" + block[6:-2].replace(b"\n\ndata: ", b",") + b"]")  # type: ignore[no-any-return]
+    except orjson.JSONDecodeError:
+        return [_parsed(event.data) for event in parse_block(block)]
 
 
 def _parsed(data: bytes) -> Any:

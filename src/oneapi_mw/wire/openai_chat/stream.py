@@ -63,23 +63,23 @@ class _Pattern:
         "_between",
         "_content",
         "_end",
+        "_kept",
         "_length",
         "_shown_after",
         "_shown_before",
         "_start",
         "known",
-        "text_bytes",
     )
 
-    def __init__(self, content: bytes) -> None:
+    def __init__(self, content: bytes, tally: Tally) -> None:
         """
         Args:
             content: what a text begins after.
+            tally: counts the texts that match.
         """
         self._content = content
         self.known = False
-        self.text_bytes = 0
-        """UTF-8 bytes of the texts that were matched."""
+        self._kept = tally.kept
 
     def learn(self, block: bytes, shown: bytes) -> None:
         """From a block that says only text, and how it is shown: the same, but for the name of the model."""
@@ -109,7 +109,7 @@ class _Pattern:
             text = said.replace(self._between, b"")
         if text.translate(None, _PLAIN) or not (text.isascii() or is_utf8(text)):
             return None
-        self.text_bytes += len(text)
+        self._kept += text
         if not self._shown_before:
             return block
         if text is not said:
@@ -137,7 +137,7 @@ class ChatStreamDecoder(SseStreamDecoder):
         self._model = model
         self._hide_usage = hide_usage
         self._tally = Tally()
-        self._pattern = _Pattern(self.content)
+        self._pattern = _Pattern(self.content, self._tally)
         self._full = full
         self._skimming = False  # the answer has begun, and nobody needs its text
         self._ahead = bytearray()
@@ -162,7 +162,10 @@ class ChatStreamDecoder(SseStreamDecoder):
         return [Frame((), shown, self.name)]
 
     def text_bytes(self) -> int:
-        return self._tally.text_bytes() + self._pattern.text_bytes
+        return self._tally.text_bytes()
+
+    def text(self) -> str:
+        return self._tally.text()
 
     def _started_choices(self) -> set[int]:
         reader = self._reader

@@ -23,10 +23,11 @@ from oneapi_mw.wire.openai_responses import response as responses
 from oneapi_mw.wire.openai_responses.content import NAME, VENDOR, answer_id
 from oneapi_mw.wire.openai_responses.encoder import ResponsesStreamEncoder
 from oneapi_mw.wire.openai_responses.finish import encode_failure, failure
-from oneapi_mw.wire.openai_responses.produced import answer_bytes
+from oneapi_mw.wire.openai_responses.produced import answer_said
 from oneapi_mw.wire.openai_responses.snapshot import skeleton
 from oneapi_mw.wire.openai_responses.stream import ResponsesStreamDecoder
 from oneapi_mw.wire.openai_responses.usage import decode_usage
+from oneapi_mw.wire.said import Said
 from oneapi_mw.wire.target import Target
 
 __all__ = ["FORMAT", "Responses"]
@@ -61,8 +62,8 @@ class Responses(WireFormat):
     def read_usage(self, body: JsonObject) -> Usage | None:
         return decode_usage(body)
 
-    def answer_text_bytes(self, body: JsonObject) -> int:
-        return answer_bytes(body)
+    def answer_said(self, body: JsonObject) -> Said:
+        return answer_said(body)
 
     def prepare_upstream(self, call: Call, *, target: Target, include_usage: bool) -> Outgoing:
         return Outgoing(calls.prepare_upstream(call, model=target.model))  # usage is always told

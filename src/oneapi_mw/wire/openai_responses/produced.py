@@ -1,4 +1,4 @@
-"""How much text an answer holds, counted without making canonical events of it."""
+"""The text that an answer holds, found without making canonical events of it."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import orjson
 from oneapi_mw.jsontext import dumps, loads
 from oneapi_mw.types import JsonObject
 from oneapi_mw.wire.framing.sse import parse_block
+from oneapi_mw.wire.said import Said
 
 FOLD_BYTES = 64 * 1024
 _SEPARATOR = re.compile(rb"(?:\n\n|\A)(?:event: [^\n]*+\n)?data: ")
@@ -30,47 +31,44 @@ _TEXTS = ("text", "refusal")
 _MEMBERS = ("name", "arguments", "input", "code")
 
 
-def utf8_length(text: str) -> int:
-    return len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))
-
-
-def item_bytes(item: Mapping[str, Any]) -> int:
-    """UTF-8 bytes of text, reasoning and calls in an item of the output."""
-    total = 0
+def item_texts(item: Mapping[str, Any]) -> list[str]:
+    """Text, reasoning and calls in an item of the output."""
+    texts = []
     for name in ("content", "summary"):
         parts = item.get(name)
         for part in parts if isinstance(parts, list) else ():
             if isinstance(part, dict):
-                total += sum(_size(part.get(member)) for member in _TEXTS)
-    return total + sum(_size(item.get(member)) for member in _MEMBERS)
+                texts += [_text(part.get(member)) for member in _TEXTS]
+    return texts + [_text(item.get(member)) for member in _MEMBERS]
 
 
-def answer_bytes(body: Mapping[str, Any]) -> int:
-    """`item_bytes` over the output of a buffered answer."""
+def answer_said(body: Mapping[str, Any]) -> Said:
+    """`item_texts` over the output of a buffered answer."""
     output = body.get("output")
-    return sum(item_bytes(item) for item in output if isinstance(item, dict)) if isinstance(output, list) else 0
+    items = [item for item in output if isinstance(item, dict)] if isinstance(output, list) else []
+    return Said(text for item in items for text in item_texts(item))
 
 
-def _size(value: object) -> int:
+def _text(value: object) -> str:
     if isinstance(value, str):
-        return utf8_length(value)
-    return utf8_length(dumps(value).decode()) if isinstance(value, dict) else 0
+        return value
+    return dumps(value).decode() if isinstance(value, dict) else ""
 
 
 class Tally:
-    """Text bytes of a stream, and the items that are finished.
+    """The text of a stream, and the items that are finished.
 
     Blocks that were relayed unread are kept by reference and only read when somebody asks, or when they have
     grown to 64 KiB: a short stream with usage costs nothing, a long one stays within bounds.
     """
 
-    __slots__ = ("_blocks", "_deltas", "_items", "_kept", "_sizes")
+    __slots__ = ("_blocks", "_deltas", "_items", "_kept", "_told")
 
     def __init__(self) -> None:
         self._blocks: list[bytes] = []
         self._kept = 0
-        self._deltas: dict[object, int] = {}
-        self._sizes: dict[object, int] = {}
+        self._deltas: dict[int, Said] = {}
+        self._told: dict[int, Said] = {}
         self._items: dict[int, JsonObject] = {}
 
     def keep(self, block: bytes) -> None:
@@ -86,7 +84,7 @@ class Tally:
         index = index if type(index) is int else 0
         if kind in _DELTAS:
             delta = event.get("delta")
-            self._deltas[index] = self._deltas.get(index, 0) + (utf8_length(delta) if type(delta) is str else 0)
+            self._deltas.setdefault(index, Said()).add([delta] if type(delta) is str else [])
         elif kind == "response.output_item.done" and isinstance(item := event.get("item"), dict):
             self._items[index] = item
             self._note_item(index, item)
@@ -97,11 +95,24 @@ class Tally:
                     self._note_item(place, item)
 
     def _note_item(self, index: int, item: Mapping[str, Any]) -> None:
-        self._sizes[index] = max(self._sizes.get(index, 0), item_bytes(item))
+        told, before = Said(item_texts(item)), self._told.get(index)
+        if before is None or told.text_bytes > before.text_bytes:
+            self._told[index] = told
 
     def text_bytes(self) -> int:
+        return sum(said.text_bytes for said in self._said())
+
+    def text(self) -> str:
+        return "".join(said.text() for said in self._said())
+
+    def _said(self) -> list[Said]:
+        """Of each item the longer telling, in the order of the items."""
         self._fold()
-        return sum(max(self._deltas.get(key, 0), self._sizes.get(key, 0)) for key in {*self._deltas, *self._sizes})
+        known = [
+            [said for said in (self._told.get(key), self._deltas.get(key)) if said is not None]
+            for key in sorted({*self._deltas, *self._told})
+        ]
+        return [max(tellings, key=lambda said: said.text_bytes) for tellings in known]
 
     def finished(self) -> list[JsonObject]:
         """The items that were told whole, in order."""

@@ -64,6 +64,9 @@ class ResponsesStreamDecoder(SseStreamDecoder):
     def text_bytes(self) -> int:
         return self._tally.text_bytes()
 
+    def text(self) -> str:
+        return self._tally.text()
+
     def _read(self, block: bytes, *, cut: bool = False) -> list[Frame]:
         if self._skimming and not cut and says_only_content(block):
             self._tally.keep(block)

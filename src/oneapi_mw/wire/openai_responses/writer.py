@@ -75,9 +75,9 @@ from oneapi_mw.wire.openai_responses.open_items import (
     OpenThought,
 )
 from oneapi_mw.wire.openai_responses.output import Output
-from oneapi_mw.wire.openai_responses.produced import utf8_length
 from oneapi_mw.wire.openai_responses.snapshot import snapshot
 from oneapi_mw.wire.openai_responses.usage import encode_tool_usage, encode_usage
+from oneapi_mw.wire.said import utf8_length
 
 _UNFINISHED = ("length", "context_window", "pause", "compaction", "continuation", "content_filter", "refusal")
 
