@@ -163,6 +163,7 @@ OURS: dict[str, Any] = {
     "LOG_LEVEL": "info",
     "UNKNOWN_MODEL_POLICY": "reject",
     "EXTERNAL_OVERRUN": "allow",
+    "ON_SHORT_BALANCE": "reject",
     "AMBIGUOUS_ATTEMPTS": "prompt_cost",
     "BILLS_AFTER_DISCONNECT": False,
     "DISCONNECT_DRAIN_SECONDS": 120,

@@ -244,6 +244,7 @@ def _routes(settings: Settings, resources: Resources, edit: StageEditor | None, 
             seconds=settings.disconnect_drain_seconds, at_once=settings.disconnect_drain_at_once, drain=drain
         ),
         counter=tokenizer,
+        clamp_output=settings.on_short_balance == "clamp_output",
     )
     relay = FanOut(
         Relay(

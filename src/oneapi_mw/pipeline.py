@@ -55,12 +55,14 @@ def default_stages(
     cards: CardArchive | None = None,
     remainders: RemainderTasks | None = None,
     counter: TokenCounter | None = None,
+    clamp_output: bool = False,
 ) -> list[Middleware]:
     """The stages of a relayed request, outermost first. Without `limiter` nothing is rate limited, without `drain`
     nobody waits for running requests, without `states` answers are not kept to be continued, without `idempotency`
     and `costs` a repeated `Idempotency-Key` means nothing, without `cards` log rows keep the price cards they were
     charged by, without `remainders` nobody waits for answers that are read although their clients have left, and
-    without `counter` answers without usage are estimated from their length."""
+    without `counter` answers without usage are estimated from their length. `clamp_output` lowers the output limit of
+    requests that cannot be paid for."""
     limits = [Middleware(RateLimitMiddleware, limiter=limiter)] if limiter is not None else []
     drains = [Middleware(DrainMiddleware, drain=drain)] if drain is not None else []
     once = []
@@ -81,7 +83,7 @@ def default_stages(
         *state,
         Middleware(RouteMiddleware, router=router),
         *affinity,
-        Middleware(PrechargeMiddleware, ledger=ledger, cards=cards),
+        Middleware(PrechargeMiddleware, ledger=ledger, cards=cards, clamp_output=clamp_output),
         Middleware(SettlementMiddleware, ledger=ledger, cards=cards, remainders=remainders, counter=counter),
         Middleware(ReasoningMiddleware),
     ]

@@ -299,6 +299,7 @@ def gateway(
     drain: Drain | None = None,
     remainders: RemainderTasks | None = None,
     counter: TokenCounter | None = None,
+    clamp_output: bool = False,
 ) -> ASGIApp:
     """The default stages around the relay."""
     stages = default_stages(
@@ -314,6 +315,7 @@ def gateway(
         drain=drain,
         remainders=remainders or RemainderTasks(drain=drain),
         counter=counter,
+        clamp_output=clamp_output,
     )
     relay = Relay(upstream=upstream, limits=limits or RelayLimits(Timeouts(), retries=retries))
     return build(FanOut(relay, at_once=at_once), stages)

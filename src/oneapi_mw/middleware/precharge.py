@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from dataclasses import replace
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -29,9 +30,11 @@ from oneapi_mw.principal import PRINCIPAL, Principal
 from oneapi_mw.routing.parts import parts_of
 from oneapi_mw.routing.plan import PLAN, Plan
 from oneapi_mw.types import Quota
+from oneapi_mw.wire.registry import get_format
 
 log = logging.getLogger("oneapi_mw.billing")
 
+OUTPUT_LIMIT = b"x-oneapi-output-limit"
 UNKNOWN_OUTPUT_TOKENS = 4096
 """Output assumed for the hold when neither the client nor the price card names a limit, and at most then."""
 _NOT_TEXT = (b"audio", b"image", b"video", b"file", b"document", b"previous_response_id", b"conversation")
@@ -43,11 +46,16 @@ class PrechargeMiddleware:
 
     Reads `EXCHANGE`, `PRINCIPAL`, `CALL` and `PLAN`; provides `HOLD`. Raises `InsufficientUserQuota`,
     `InsufficientTokenQuota` or `TokenExhausted` before the inner app has been called.
+
+    With `clamp_output` a request that may cost more than is left is let in with a lower output limit, which inner
+    stages see in `CALL`, and the client in `X-Oneapi-Output-Limit`.
     """
 
     requires, provides = (EXCHANGE, PRINCIPAL, CALL, PLAN), (HOLD,)
 
-    def __init__(self, app: ASGIApp, *, ledger: Ledger, cards: CardArchive | None = None) -> None:
+    def __init__(
+        self, app: ASGIApp, *, ledger: Ledger, cards: CardArchive | None = None, clamp_output: bool = False
+    ) -> None:
         """
         Args:
             cards: keeps every card before anything is charged by it. Without, log rows keep the cards themselves.
@@ -55,6 +63,7 @@ class PrechargeMiddleware:
         self.app = app
         self._ledger = ledger
         self._cards = cards
+        self._clamp_output = clamp_output
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         call = CALL.find(scope)
@@ -66,12 +75,14 @@ class PrechargeMiddleware:
         request = reserve_for(call, plan, principal, exchange)
         if self._cards is not None:
             await keep_cards(plan, self._cards)
-        try:
-            answer = await self._ledger.reserve(request)
-        except asyncio.CancelledError:
-            # the reserve is carried out all the same: hand over its ending, too
-            await self._void(request.key, "cancelled")
-            raise
+        answer = await self._reserve(request)
+        if isinstance(answer, Denied) and self._clamp_output and answer.reason != "state":
+            clamped = affordable(call, plan, answer.remaining, instant_ms=request.started_at)
+            if clamped is not None:
+                request = reserve_for(clamped, plan, principal, exchange)
+                answer = await self._reserve(request)  # whoever was faster leaves less: then it is refused
+                exchange.response_headers.append((OUTPUT_LIMIT, b"%d" % (clamped.max_output or 0)))
+                scope = CALL.put(scope, clamped)
         if isinstance(answer, Denied):
             raise refusal(answer, principal)
         assert isinstance(answer, Held)
@@ -82,6 +93,14 @@ class PrechargeMiddleware:
             if not hold.closed:
                 hold.closed = True
                 await self._void(hold.key, exchange.code or exchange.outcome)
+
+    async def _reserve(self, request: Reserve) -> Held | Denied:
+        try:
+            return await self._ledger.reserve(request)
+        except asyncio.CancelledError:
+            # the reserve is carried out all the same: hand over its ending, too
+            await self._void(request.key, "cancelled")
+            raise
 
     async def _void(self, key: str, reason: str) -> None:
         """End a hold. What ends the request is what its client hears of, not that the ledger is late."""
@@ -144,6 +163,23 @@ def hold_amounts(call: Call, plan: Plan, *, instant_ms: int = 0) -> tuple[Quota,
         return _amounts(call, plan, instant_ms)
     amounts = [_amounts(part.call, plan, instant_ms) for part in parts]
     return min(sum(amount for amount, _ in amounts), MAX_QUOTA), min(sum(least for _, least in amounts), MAX_QUOTA)
+
+
+def affordable(call: Call, plan: Plan, funds: Quota, *, instant_ms: int = 0) -> Call | None:
+    """`call` with the highest output limit that `funds` cover at every candidate; `None` when there is none.
+
+    Whoever may answer as long as he likes is taken to have asked for what would be set aside.
+    """
+    wire = get_format(call.format)
+    most = call.max_output
+    if most is None:
+        most = UNKNOWN_OUTPUT_TOKENS * wire.answers_made(call)
+    low, high = 0, most  # `low` can be paid, or is nothing
+    while low < high:
+        middle = (low + high + 1) // 2
+        amount, _ = hold_amounts(replace(call, max_output=middle), plan, instant_ms=instant_ms)
+        low, high = (middle, high) if amount <= funds else (low, middle - 1)
+    return wire.limit_output(call, low) if low else None
 
 
 def _amounts(call: Call, plan: Plan, instant_ms: int) -> tuple[Quota, Quota]:

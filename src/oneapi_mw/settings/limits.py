@@ -65,6 +65,8 @@ class BillingSettings(Section):
     """Seconds that one settlement may take."""
     streaming_billing_interval: Seconds = 3
     """Seconds between two charges during a stream."""
+    on_short_balance: Literal["reject", "clamp_output"] = "reject"
+    """A request that may cost more than is left: refused, or its output limit lowered to what can be paid."""
     ambiguous_attempts: Literal["void", "prompt_cost", "hold"] = "prompt_cost"
     """Charged for a request that was sent upstream and got not one byte of an answer: nothing, its prompt, or all that
     was set aside. `ambiguous` in a channel's config comes first."""

@@ -104,6 +104,27 @@ class WireFormat(ABC):
     """Whose opaque reasoning parts its own upstreams make and read (`ReasoningOpaque.vendor`)."""
     stream_content_type: ClassVar[str] = "text/event-stream; charset=utf-8"
 
+    limit_fields: ClassVar[tuple[str, ...]] = ("max_tokens",)
+    """Where a request says how much an answer may have. The first is written where there is none."""
+    least_output: ClassVar[int] = 1
+    """Tokens that an answer may be limited to, at least."""
+
+    def limit_output(self, call: Call, total: int) -> Call | None:
+        """`call` asking for at most `total` tokens over all of its answers, and else for what it did. `None` when that
+        is less than an answer may be limited to."""
+        each = total // self.answers_made(call)
+        body = self.with_limit(call.body, each) if each >= self.least_output else None
+        return None if body is None else replace(call.with_body(body), max_output=each * self.answers_made(call))
+
+    def answers_made(self, call: Call) -> int:
+        """Answers that are generated, and paid for."""
+        return call.candidates
+
+    def with_limit(self, body: JsonObject, tokens: int) -> JsonObject | None:
+        """`body` with that limit for one answer; `None` when it cannot have it."""
+        present = [name for name in self.limit_fields if body.get(name)]
+        return {**body, **dict.fromkeys(present or self.limit_fields[:1], tokens)}
+
     def stream_type(self, call: Call) -> str:
         """Content type of the stream that answers `call`."""
         return self.stream_content_type

@@ -71,6 +71,13 @@ class AnthropicMessages(WireFormat):
         report = body.get("usage")
         return decode_usage(report) if isinstance(report, dict) else None
 
+    def with_limit(self, body: JsonObject, tokens: int) -> JsonObject | None:
+        thinking = body.get("thinking")
+        budget = thinking.get("budget_tokens") if isinstance(thinking, dict) else None
+        if type(budget) is int and budget >= tokens:  # thinking has to leave room for an answer
+            return None
+        return super().with_limit(body, tokens)
+
     def answer_said(self, body: JsonObject) -> Said:
         return content_said(body.get("content"))
 

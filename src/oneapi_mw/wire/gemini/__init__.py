@@ -23,6 +23,7 @@ from oneapi_mw.wire.gemini import call as calls
 from oneapi_mw.wire.gemini import errors
 from oneapi_mw.wire.gemini import request as requests
 from oneapi_mw.wire.gemini import response as responses
+from oneapi_mw.wire.gemini.call import with_limit
 from oneapi_mw.wire.gemini.content import NAME, VENDOR
 from oneapi_mw.wire.gemini.encoder import GeminiStreamEncoder
 from oneapi_mw.wire.gemini.produced import answer_texts
@@ -89,6 +90,9 @@ class GenerateContent(WireFormat):
         if "totalTokens" in body:
             return responses.counted(body)
         return responses.read_usage(in_camel_case(body))
+
+    def with_limit(self, body: JsonObject, tokens: int) -> JsonObject | None:
+        return with_limit(body, tokens)
 
     def answer_said(self, body: JsonObject) -> Said:
         return Said(answer_texts(body))

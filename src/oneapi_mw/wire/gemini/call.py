@@ -141,6 +141,14 @@ def _model(found: re.Match[str] | None, body: JsonObject) -> object:
     return found["model"] if found["group"] == "models" else _TUNED + found["model"]
 
 
+def with_limit(body: JsonObject, tokens: int) -> JsonObject:
+    """`body` with that limit for one answer, under the names it uses itself."""
+    place = _snake("generationConfig") if _snake("generationConfig") in body else "generationConfig"
+    config = _object(body, "generationConfig")
+    name = _snake("maxOutputTokens") if _snake("maxOutputTokens") in config else "maxOutputTokens"
+    return {**body, place: {**config, name: tokens}}
+
+
 def split_candidates(call: Call) -> list[Call]:
     """One call for each candidate. A seed is counted up, as equal ones would give equal answers."""
     place = "generationConfig" if "generationConfig" in call.body else _snake("generationConfig")

@@ -36,6 +36,7 @@ __all__ = ["FORMAT", "ChatCompletions"]
 
 class ChatCompletions(WireFormat):
     name = NAME
+    limit_fields = ("max_tokens", "max_completion_tokens")
     paths = MappingProxyType({"/v1/chat/completions": "chat"})
 
     def decode_call(

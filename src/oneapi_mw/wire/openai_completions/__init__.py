@@ -54,6 +54,10 @@ class Completions(ChatCompletions):
     def split(self, call: Call, *, candidates: bool) -> Sequence[Call]:
         return calls.split(call, candidates=candidates)
 
+    def answers_made(self, call: Call) -> int:
+        """Drafts that nobody sees are generated, too."""
+        return max(call.candidates, call.inputs * calls.drafts_of(call.body))
+
     def decode_response(self, body: JsonObject) -> Response:
         return responses.decode_response(body)
 

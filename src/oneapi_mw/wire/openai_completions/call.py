@@ -56,7 +56,7 @@ def decode_call(
     model, stream = read_head(body)
     prompts = prompts_of(body)
     each = read_integer(body, "n", 1, MAX_CANDIDATES) or 1
-    drafts = max(each, read_integer(body, "best_of", 1, MAX_BEST_OF) or 1)
+    drafts = max(each, drafts_of(body))
     limit = read_integer(body, "max_tokens", 0, MAX_OUTPUT)
     read_integer(body, "logprobs", 0, MAX_LOGPROBS)
     suffix, echo = body.get("suffix"), body.get("echo")
@@ -82,6 +82,11 @@ def decode_call(
         usage_wanted=wants_usage(body) if stream else True,
         outside=outside,
     )
+
+
+def drafts_of(body: JsonObject) -> int:
+    """Answers of which the best are given. Raises `InvalidRequest` for a count that is none."""
+    return read_integer(body, "best_of", 1, MAX_BEST_OF) or 1
 
 
 def prompts_of(body: JsonObject) -> Sequence[Prompt]:

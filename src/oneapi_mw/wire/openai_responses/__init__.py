@@ -35,6 +35,8 @@ __all__ = ["FORMAT", "Responses"]
 
 class Responses(WireFormat):
     name = NAME
+    limit_fields = ("max_output_tokens",)
+    least_output = 16
     vendor = VENDOR
     paths = MappingProxyType({"/v1/responses": "chat", "/v1/responses/input_tokens": "count_tokens"})
 
