@@ -35,6 +35,7 @@ from oneapi_mw.ledger.mysql import MysqlBackend
 from oneapi_mw.ledger.operation import Backend, Batch
 from oneapi_mw.ledger.postgres import PostgresBackend
 from oneapi_mw.ledger.sql import sql_ledger
+from oneapi_mw.process import tune_memory
 from oneapi_mw.store.dsn import DatabaseUrl, Dialect
 from oneapi_mw.store.tables import metadata
 
@@ -133,6 +134,7 @@ async def measure(url: DatabaseUrl, *, callers: int, users: int, seconds: float)
     await _fill(url, users)
     result = Result()
     ledger = sql_ledger(url.sqlalchemy, worker="bench", connect=url.connect_args())
+    tune_memory()  # as the gateway's own process does
     backend = ledger._backend
     ledger._backend = Counted(backend, result)
     await ledger.start()
