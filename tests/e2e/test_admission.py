@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import pytest
+
 from oneapi_mw.store.dsn import DatabaseUrl
 from tests.support.hostile import Peer, Received
 from tests.support.serving import Site, site
@@ -15,8 +17,12 @@ CHARGED = 3
 ADMITTED, ASKED = 100, 200
 
 
-async def test_a_balance_for_100_admits_100_of_200(migrated_url: DatabaseUrl, upstream: Vendor) -> None:
-    """The provider keeps everybody waiting until all are admitted or refused: no settlement makes room for others."""
+@pytest.mark.parametrize("redis", ["", "redis://127.0.0.1:1/0"], ids=["without Redis", "with a Redis that is away"])
+async def test_i_03_i_12_a_balance_for_100_admits_100_of_200(
+    migrated_url: DatabaseUrl, upstream: Vendor, redis: str
+) -> None:
+    """The provider keeps everybody waiting until all are admitted or refused: no settlement makes room for others.
+    Balances are the database's alone, so that a Redis makes no difference."""
     gate = asyncio.Event()
     answer = upstream.answer
 
@@ -25,7 +31,7 @@ async def test_a_balance_for_100_admits_100_of_200(migrated_url: DatabaseUrl, up
         await answer(peer, request)
 
     upstream.answer = held
-    async with site(migrated_url) as ready:
+    async with site(migrated_url, redis_conn_string=redis) as ready:
         await ready.add_channel(upstream.url)
         hold = await hold_of_one(ready, upstream, gate)
         gate.clear()

@@ -65,7 +65,7 @@ def test_what_cannot_be(bad: tuple[Usage, int]) -> None:
 
 
 @given(CARDS, USAGES, RATIOS, INSTANTS)
-def test_i_8_card_usage_instant_and_group_make_one_integer(
+def test_i_08_card_usage_instant_and_group_make_one_integer(
     card: dict[str, Any], usage: Usage, ratio: int, instant: int
 ) -> None:
     decoded = decode_card(card, bounded=False)
