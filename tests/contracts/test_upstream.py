@@ -623,7 +623,7 @@ async def test_dripping_faster_than_idle_is_no_fault(client: Client) -> None:
         await peer.send(STREAM_HEAD)
         for _ in range(10):
             await peer.send(chunk(b"."))
-            await asyncio.sleep(0.06)
+            await asyncio.sleep(0.06)  # ten of them outlast the limit
         await peer.send(b"0\r\n\r\n")
 
     async with serve(script) as server:
@@ -647,7 +647,7 @@ async def test_a_slow_reader_is_not_an_idle_upstream(client: Client) -> None:
         response = await client.post(server.url, Timeouts(idle=0.3))
         reading.set()
         assert await anext(response.chunks()) == b"a"
-        await asyncio.sleep(0.4)
+        await asyncio.sleep(0.4)  # longer than the limit: no event tells that nothing happened
         going_on.set()
         assert await response.read(1) == b"b"
         await response.aclose()

@@ -160,7 +160,7 @@ async def test_the_total_limit_holds_while_nobody_reads(upstream: Upstream) -> N
 async def test_a_complete_answer_outlives_the_total_limit(upstream: Upstream) -> None:
     async with serve(respond(message(b"hello"))) as server:
         response = await post(upstream, server.url, Timeouts(total=0.2))
-        await asyncio.sleep(0.3)
+        await asyncio.sleep(0.3)  # longer than the limit: no event tells that nothing happened
         assert await response.read(5) == b"hello"
         await response.aclose()
 

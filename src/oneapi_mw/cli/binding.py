@@ -139,7 +139,7 @@ def remove_stale(path: str) -> None:
         if stat.S_ISSOCK(os.stat(path).st_mode):
             os.unlink(path)
     except FileNotFoundError:
-        pass
+        pass  # somebody else has removed it
 
 
 def _explain(exc: OSError) -> str:

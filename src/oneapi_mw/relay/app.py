@@ -388,7 +388,7 @@ class _Streaming:
                     async for _ in self._chunks:
                         break
         except (TimeoutError, UpstreamFault):
-            pass
+            pass  # the answer is whole: only its connection cannot be used again
         finally:
             await self._response.aclose()
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeGuard
 
 from oneapi_mw.jsontext import dumps, loads
 from oneapi_mw.types import JsonObject
@@ -69,7 +69,7 @@ def _without_text(entries: Iterable[JsonObject]) -> list[JsonObject]:
     ]
 
 
-def _thinks(content: object) -> bool:
+def _thinks(content: object) -> TypeGuard[list[object]]:
     """Whether content is a list with reasoning among its parts (Mistral)."""
     return isinstance(content, list) and any(
         isinstance(part, dict) and part.get("type") == "thinking" for part in content
@@ -161,7 +161,7 @@ class _Choice:
         if thought:
             pieces.append(("reasoning", thought))
         if _thinks(content):
-            pieces += _pieces_of_parts(content)  # type: ignore[arg-type]
+            pieces += _pieces_of_parts(content)
         elif isinstance(content, str) and content:
             pieces += self._splitter.feed(content)
         rest = {name: value for name, value in delta.items() if name not in TEXT_FIELDS and name != DETAILS}
@@ -394,7 +394,7 @@ def _message(message: JsonObject, view: ReasoningView, *, finished: bool, splits
     content = message.get("content")
     pieces: Pieces | None = None
     if _thinks(content) and not view.leaves_everything:
-        pieces = _pieces_of_parts(content)  # type: ignore[arg-type]
+        pieces = _pieces_of_parts(content)
     elif isinstance(content, str) and not thought and splits and view.tags != "off":
         pieces = split(content, view.tags, complete=finished)
     if pieces is not None:

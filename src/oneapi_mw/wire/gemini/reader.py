@@ -43,12 +43,17 @@ _ENVELOPE = mapped(
 def in_camel_case(chunk: JsonObject) -> JsonObject:
     """`chunk` as it should be: some proxies write its names with underscores."""
     if any("_" in key for key in chunk):
-        return camelised(chunk)  # type: ignore[no-any-return]
+        return _respelled(chunk)
     candidates = chunk.get("candidates")
     for candidate in candidates if isinstance(candidates, list) else ():
         if isinstance(candidate, dict) and (any("_" in key for key in candidate) or _snake_parts(candidate)):
-            return camelised(chunk)  # type: ignore[no-any-return]
+            return _respelled(chunk)
     return chunk
+
+
+def _respelled(chunk: JsonObject) -> JsonObject:
+    spelled: JsonObject = camelised(chunk)
+    return spelled
 
 
 def _snake_parts(candidate: Mapping[str, Any]) -> bool:

@@ -150,7 +150,7 @@ class Tally:
                 self.kept += before[place:offset]
                 place = offset
                 found = [entry for _, entry in entries]
-                for chunk in _chunks(b"".join(found)) if is_block else found:  # type: ignore[arg-type]
+                for chunk in _chunks(b"".join(found)) if is_block else found:  # type: ignore[arg-type]  # all bytes
                     if isinstance(chunk, dict):
                         self._note(chunk)
             self.kept += before[place:]
@@ -165,7 +165,8 @@ def _utf8(texts: Iterable[str]) -> bytes:
 
 def _chunks(block: bytes) -> list[Any]:
     try:  # one parse for all: between events of one line each there is nothing but a separator
-        return orjson.loads(b"[" + block[6:-2].replace(b"\n\ndata: ", b",") + b"]")  # type: ignore[no-any-return]
+        found: list[Any] = orjson.loads(b"[" + block[6:-2].replace(b"\n\ndata: ", b",") + b"]")
+        return found
     except orjson.JSONDecodeError:
         return [_parsed(event.data) for event in parse_block(block)]
 

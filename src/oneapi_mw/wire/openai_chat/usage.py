@@ -21,8 +21,9 @@ def find_usage(document: Mapping[str, Any]) -> Mapping[str, Any] | None:
     if isinstance(usage, dict):
         return usage
     groq = document.get("x_groq")
-    if isinstance(groq, dict) and isinstance(groq.get("usage"), dict):
-        return groq["usage"]  # type: ignore[no-any-return]
+    usage = groq.get("usage") if isinstance(groq, dict) else None
+    if isinstance(usage, dict):
+        return usage
     choices = document.get("choices")
     if isinstance(choices, list) and choices and isinstance(choices[0], dict):
         usage = choices[0].get("usage")  # Moonshot

@@ -200,8 +200,9 @@ def encode_parts(blocks: Iterable[Block], *, marks: bool) -> list[JsonObject]:
     parts: list[JsonObject] = []
     for block in blocks:
         written = _encode_part(block)
-        if written and marks and block.cache is not None:  # type: ignore[union-attr]
-            written[-1]["prompt_cache_breakpoint"] = encode_mark(block.cache)  # type: ignore[union-attr]
+        mark = getattr(block, "cache", None) if written and marks else None
+        if mark is not None:
+            written[-1]["prompt_cache_breakpoint"] = encode_mark(mark)
         parts += written
     return parts
 

@@ -401,8 +401,8 @@ def _is_part(block: Opaque) -> bool:
 def _numbered(blocks: Sequence[Block], *, own: bool) -> Iterator[tuple[object, Block]]:
     """Blocks with a key that is the same for the parts of one message, and else for none."""
     for place, block in enumerate(blocks):
-        together = own and isinstance(block, (Text, Refusal)) and block.item_id is not None
-        yield (block.item_id if together else place), block  # type: ignore[union-attr]
+        item_id = block.item_id if own and isinstance(block, (Text, Refusal)) else None
+        yield (place if item_id is None else item_id), block
 
 
 def _reasoning_item(block: Reasoning, *, own: bool) -> JsonObject:

@@ -131,7 +131,8 @@ class Tally:
 
 def _parsed(block: bytes) -> list[Any]:
     try:  # one parse for all: between the data of two events there is nothing but what separates them
-        return orjson.loads(b"[" + _SEPARATOR.sub(b",", block[:-2])[1:] + b"]")  # type: ignore[no-any-return]
+        found: list[Any] = orjson.loads(b"[" + _SEPARATOR.sub(b",", block[:-2])[1:] + b"]")
+        return found
     except orjson.JSONDecodeError:
         events = []
         for event in parse_block(block):

@@ -176,11 +176,11 @@ class _Cleaner:
             return self._split(node, depth, chain, notes)
         return self._finished(node, depth, chain, notes)
 
-    def _anything(self, raw: Any, notes: Notes) -> JsonObject | bool:
+    def _anything(self, raw: JsonObject | bool, notes: Notes) -> JsonObject | bool:
         """`true`, `false` and `{}`."""
         match self._column:
             case "GJ":
-                return raw  # type: ignore[no-any-return]
+                return raw
             case "GS":
                 notes.drop("any")
                 return {"type": "OBJECT"}
@@ -189,7 +189,7 @@ class _Cleaner:
                 return {"type": "string", "description": '{"type":"any"}'}
             case _:
                 notes.loosen()
-                return raw  # type: ignore[no-any-return]
+                return raw
 
     def _finished(self, node: JsonObject, depth: int, chain: tuple[str, ...], notes: Notes) -> JsonObject:
         """The members cleaned, and every other keyword by the table."""
