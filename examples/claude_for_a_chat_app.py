@@ -1,6 +1,5 @@
 """Claude Messages (and Responses, and Gemini) in front of an app that only speaks Chat Completions."""
 
-from collections.abc import AsyncIterator
 from json import dumps
 
 from starlette.applications import Starlette
@@ -13,16 +12,13 @@ from oneapi_mw.middleware.convert import ConvertMiddleware
 
 
 async def chat(request: Request) -> StreamingResponse:
-    asked = (await request.json())["messages"][-1]["content"]
-    function = {"name": "shout", "arguments": dumps({"text": asked})}
+    function = {"name": "shout", "arguments": dumps({"text": (await request.json())["messages"][-1]["content"]})}
     call = {"index": 0, "id": "call_1", "type": "function", "function": function}
-
-    async def events() -> AsyncIterator[str]:
-        for delta, finish in (({"content": "Loud: "}, None), ({"tool_calls": [call]}, None), ({}, "tool_calls")):
-            yield f"data: {dumps({'choices': [{'index': 0, 'delta': delta, 'finish_reason': finish}]})}\n\n"
-        yield "data: [DONE]\n\n"
-
-    return StreamingResponse(events(), media_type="text/event-stream")
+    told: list[tuple[object, object]] = [({"content": "Loud: "}, None), ({"tool_calls": [call]}, None)]
+    choices = [{"index": 0, "delta": delta, "finish_reason": end} for delta, end in [*told, ({}, "tool_calls")]]
+    chunks = [dumps({"choices": [choice]}) for choice in choices]
+    events = [f"data: {chunk}\n\n" for chunk in [*chunks, "[DONE]"]]
+    return StreamingResponse(iter(events), media_type="text/event-stream")
 
 
 stages = [Middleware(ConvertMiddleware, speaks="openai_chat")]

@@ -13,4 +13,4 @@ class CardArchive(Protocol):
         """Keep a card, as JSON; nothing when it is kept already. Raises `StoreUnavailable`."""
 
     async def find(self, card_id: str) -> str | None:
-        """The card as JSON."""
+        """The card as JSON; `None` when it was never kept. Raises `StoreUnavailable`."""

@@ -8,6 +8,8 @@ from typing import Protocol
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
+    """What a limiter says of one request."""
+
     allowed: bool
     limit: int
     """Requests per window."""

@@ -67,6 +67,8 @@ class FetchFailed(Exception):
 
 @dataclass(frozen=True, slots=True)
 class FetchLimits:
+    """What fetching on behalf of requests may take: bytes, seconds, and how much at once."""
+
     max_bytes: int = 16 * 1024 * 1024
     """Of one file."""
     seconds: float = 30.0

@@ -165,7 +165,8 @@ class LogRepository(Protocol):
 
 
 class CostRepository(Protocol):
-    async def get(self, request_id: str) -> CostRecord | None: ...
+    async def get(self, request_id: str) -> CostRecord | None:
+        """What a request costs by its hold: set aside, charged or void; `None` when it never had one."""
 
 
 class RedemptionRepository(Protocol):
