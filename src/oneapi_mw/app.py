@@ -6,7 +6,6 @@ import secrets
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 
 import orjson
 from starlette.middleware import Middleware
@@ -21,6 +20,7 @@ from oneapi_mw.canonical.call import CALL
 from oneapi_mw.errors import Draining, GatewayError, NotFound, NotStarted
 from oneapi_mw.exchange import EXCHANGE
 from oneapi_mw.ids import request_id
+from oneapi_mw.immutable import immutable
 from oneapi_mw.ledger.base import Ledger
 from oneapi_mw.middleware.address import ClientAddress
 from oneapi_mw.middleware.auth import AuthMiddleware
@@ -174,7 +174,7 @@ class Gateway:
         await send({"type": "lifespan.shutdown.complete"})
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class _Running:
     """A started gateway."""
 
@@ -192,7 +192,7 @@ class _Running:
             await self.routes.find(path)(scope, receive, send)
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class _Routes:
     relay: ASGIApp
     counting: ASGIApp

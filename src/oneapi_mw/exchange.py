@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
 
 from oneapi_mw.errors import GatewayError
+from oneapi_mw.immutable import immutable
 from oneapi_mw.scope import ScopeKey
 from oneapi_mw.usage import Produced, Usage
 
@@ -106,7 +107,7 @@ class Exchange:
 EXCHANGE: ScopeKey[Exchange] = ScopeKey("oneapi_mw.exchange")
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Endpoint:
     """What a path asks for: the operation and the wire format the client speaks there."""
 

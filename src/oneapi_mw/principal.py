@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import IntEnum
 
+from oneapi_mw.immutable import immutable
 from oneapi_mw.scope import ScopeKey
 
 
@@ -30,7 +30,7 @@ class TokenStatus(IntEnum):
     EXHAUSTED = 4
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Principal:
     """A token and its owner as they were when last read from the store (seconds ago at most).
 

@@ -9,11 +9,11 @@ import secrets
 import socket
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 from oneapi_mw.background import Background
+from oneapi_mw.immutable import immutable
 from oneapi_mw.ledger.base import REMIND_BELOW, Ledger
 from oneapi_mw.ledger.events import Delivery
 from oneapi_mw.ledger.limits import MAX_QUOTA
@@ -59,7 +59,7 @@ class UnusableSettings(ValueError):
     """A setting turned out to be wrong when it was used; the message says what to write instead."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Resources:
     store: Store
     ledger: Ledger

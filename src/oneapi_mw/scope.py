@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from starlette.types import Scope
+
+from oneapi_mw.immutable import immutable
 
 T = TypeVar("T")
 
@@ -17,7 +18,7 @@ class MissingStage(RuntimeError):
         super().__init__(f"scope key {key!r} is not set: put the middleware that provides it outside this one")
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class ScopeKey(Generic[T]):
     """A typed slot in the ASGI scope, declared beside the type it holds and written by one stage."""
 

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Literal, TypeAlias
 
+from oneapi_mw.immutable import immutable
+
 UsageSource: TypeAlias = Literal["upstream", "counted", "estimated", "mixed"]
 
 MeterKind: TypeAlias = Literal[
@@ -24,7 +26,7 @@ MeterKind: TypeAlias = Literal[
 """What is counted beside tokens. `characters` are Unicode code points; the last three are inputs of embeddings."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Meter:
     """One reading: how many pieces, or milliseconds where the kind says so."""
 
@@ -35,7 +37,7 @@ class Meter:
     quality: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Usage:
     """Token counts of one answer.
 

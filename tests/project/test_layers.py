@@ -12,8 +12,8 @@ from tests.project.source import Module, modules
 LAYERS: tuple[tuple[str, tuple[str, ...]], ...] = (
     (
         "foundation",
-        ("types", "scope", "errors", "ids", "jsontext", "usage", "exchange", "principal", "settings", "observability",
-         "background"),
+        ("types", "immutable", "scope", "errors", "ids", "jsontext", "usage", "exchange", "principal", "settings",
+         "observability", "background"),
     ),
     ("model", ("canonical",)),
     (

@@ -15,7 +15,6 @@ import asyncio
 import logging
 import secrets
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Annotated, Any
 
 from pydantic import Field
@@ -31,6 +30,7 @@ from oneapi_mw.admin.services import AdminServices
 from oneapi_mw.admin.tokens import token_view
 from oneapi_mw.errors import StoreUnavailable
 from oneapi_mw.exchange import EXCHANGE
+from oneapi_mw.immutable import immutable
 from oneapi_mw.ledger.base import LEASE_SECONDS, Denied, ExternalNote, Ledger, Reserve
 from oneapi_mw.ledger.external import derived_id, external_facts, external_reserve, hold_key
 from oneapi_mw.ledger.limits import MAX_QUOTA
@@ -71,7 +71,7 @@ class ConsumeBody(Body):
     elapsed_time_ms: _Seconds | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Order:
     """A call, checked."""
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from starlette.responses import Response
 
 from oneapi_mw.admin.endpoint import Access, Call, Endpoint
 from oneapi_mw.admin.envelope import reply
 from oneapi_mw.admin.services import AdminServices
+from oneapi_mw.immutable import immutable
 from oneapi_mw.types import QUOTA_PER_USD, Quota
 
 UNLIMITED = 100_000_000
@@ -18,7 +18,7 @@ BY_TOKEN, IN_CURRENCY = "DisplayTokenStatEnabled", "DisplayInCurrencyEnabled"
 """Options, both on by default: the key's figures and not its owner's, US dollars and not quota units."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class _Account:
     """What is shown of a key or its owner."""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import dataclass
 from enum import Enum
 from typing import TypeAlias
 
@@ -11,6 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from oneapi_mw.admin.services import AdminServices
+from oneapi_mw.immutable import immutable
 from oneapi_mw.principal import Principal, Role
 from oneapi_mw.store.base import Store
 from oneapi_mw.store.records import UserRecord
@@ -31,7 +31,7 @@ class Access(Enum):
 REQUIRED_ROLE = {Access.USER: Role.COMMON, Access.ADMIN: Role.ADMIN, Access.ROOT: Role.ROOT}
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Caller:
     """Who calls, as the store had it at this request."""
 
@@ -42,7 +42,7 @@ class Caller:
     """Session id when the cookie was the credential."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Call:
     """One admitted request, as handlers see it."""
 
@@ -70,7 +70,7 @@ class Call:
 Handler: TypeAlias = Callable[[Call], Awaitable[Response]]
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Endpoint:
     """One row of the route table.
 

@@ -12,7 +12,6 @@ The same paths serve three SDKs, which tell who they are by how they send the ke
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -24,6 +23,7 @@ from oneapi_mw.admin.routing import Router, route
 from oneapi_mw.admin.services import AdminServices
 from oneapi_mw.errors import ModelNotFound, NotFound
 from oneapi_mw.exchange import ENDPOINT, Endpoint
+from oneapi_mw.immutable import immutable
 from oneapi_mw.principal import PRINCIPAL
 from oneapi_mw.routing.channel import Channel, ChannelStatus
 from oneapi_mw.scope import header, route_path
@@ -84,7 +84,7 @@ def models_of_group(channels: Iterable[Channel], group: str) -> list[str]:
     return list(channels_by_model(channels, group))
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class _Compiled:
     """What one group sees in one shape, for one version of the channel table."""
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from starlette.datastructures import QueryParams
 
 from oneapi_mw.admin.body import MAX_INTEGER
 from oneapi_mw.admin.endpoint import Call
 from oneapi_mw.admin.envelope import BadReference, Refusal
+from oneapi_mw.immutable import immutable
 from oneapi_mw.store.records import Page
 
 DEFAULT_PAGE_SIZE = 10
@@ -43,7 +44,7 @@ def body_reference(uuid: str | None) -> str:
     return reference(uuid)
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Sorting:
     """Which columns a list can be sorted by.
 

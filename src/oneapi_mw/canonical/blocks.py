@@ -7,15 +7,17 @@ order on the wire. Base64 stays text; nothing here decodes it.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Literal, TypeAlias
+
+from oneapi_mw.immutable import immutable
 
 Extras: TypeAlias = Mapping[str, Mapping[str, Any]]
 """Wire format -> fields its decoder did not map, nested as they were. Written back to that format only, never over
 a mapped field. A format that must keep two places apart adds one as `<format>.<place>`."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class CacheMark:
     """The prefix up to and including what carries this is worth caching."""
 
@@ -25,20 +27,20 @@ class CacheMark:
 # Where media and files come from.
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Inline:
     media_type: str
     data: str
     """Base64, standard alphabet."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Url:
     url: str
     media_type: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class FileRef:
     """A file uploaded to a vendor. Its id means nothing to another one."""
 
@@ -47,7 +49,7 @@ class FileRef:
     media_type: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class CloudUri:
     """`gs://` objects, URIs of the Gemini Files API, YouTube pages."""
 
@@ -55,13 +57,13 @@ class CloudUri:
     media_type: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class PlainText:
     text: str
     media_type: str = "text/plain"
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Nested:
     """A document given as blocks."""
 
@@ -74,7 +76,7 @@ Source: TypeAlias = Inline | Url | FileRef | CloudUri | PlainText | Nested
 # What blocks are made of.
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Citation:
     """Where a span of a text block comes from. `start` and `end` count code points in the block."""
 
@@ -92,7 +94,7 @@ class Citation:
     """Pages, blocks or chunks, as the vendor counts them."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class ReasoningText:
     """What can be read of a model's reasoning."""
 
@@ -101,7 +103,7 @@ class ReasoningText:
     """Written for the reader rather than the reasoning itself."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class ReasoningOpaque:
     """A signature over the text beside it, or reasoning as ciphertext. Sent back only to the vendor it came from."""
 
@@ -115,7 +117,7 @@ class ReasoningOpaque:
 # The blocks.
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Text:
     text: str
     citations: tuple[Citation, ...] = ()
@@ -133,7 +135,7 @@ class Text:
     extras: Extras = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Refusal:
     """The model says no, in words."""
 
@@ -144,7 +146,7 @@ class Refusal:
     extras: Extras = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Image:
     source: Source
     detail: str | None = None
@@ -155,7 +157,7 @@ class Image:
     extras: Extras = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Audio:
     """Sound going in or coming out. An answer played earlier may be named by `audio_id` alone."""
 
@@ -168,7 +170,7 @@ class Audio:
     extras: Extras = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Video:
     source: Source
     start: str | None = None
@@ -179,7 +181,7 @@ class Video:
     extras: Extras = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Document:
     source: Source
     filename: str | None = None
@@ -191,7 +193,7 @@ class Document:
     extras: Extras = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class SearchResult:
     source: str
     title: str
@@ -201,7 +203,7 @@ class SearchResult:
     extras: Extras = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class ContainerFile:
     """A file inside the vendor's sandbox."""
 
@@ -210,7 +212,7 @@ class ContainerFile:
     extras: Extras = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Reasoning:
     """One stretch of reasoning, at its place among text and calls. The text of a signed block never changes.
 
@@ -235,7 +237,7 @@ class Reasoning:
         return bool(self.texts) and all(part.summary for part in self.texts)
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class ToolCall:
     """A call the client is to carry out."""
 
@@ -252,7 +254,7 @@ class ToolCall:
     extras: Extras = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class ToolResult:
     call_id: str
     blocks: tuple[Block, ...]
@@ -265,7 +267,7 @@ class ToolResult:
     extras: Extras = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class HostedCall:
     """A call the vendor carries out itself."""
 
@@ -283,7 +285,7 @@ class HostedCall:
     extras: Extras = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class HostedResult:
     call_id: str
     kind: str
@@ -303,7 +305,7 @@ OpaqueKind: TypeAlias = Literal[
 ]
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Opaque:
     """An item whose meaning the gateway need not know: it goes back to its own format, elsewhere it is dropped.
 

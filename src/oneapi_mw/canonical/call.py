@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import TYPE_CHECKING
 
+from oneapi_mw.immutable import immutable
 from oneapi_mw.scope import ScopeKey
 from oneapi_mw.types import JsonObject, RawHeaders
 
@@ -12,7 +13,7 @@ if TYPE_CHECKING:
     from oneapi_mw.wire.wish import ReasoningWish
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Outside:
     """What a request says beside its body, as ASGI has it. Some formats put the model into the path, and switches
     into the query or the headers."""
@@ -26,7 +27,7 @@ class Outside:
 BODY_ALONE = Outside()
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Call:
     """One request to a model, checked as far as the gateway reads it.
 

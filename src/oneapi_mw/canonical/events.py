@@ -11,12 +11,13 @@ terminal: exactly one of them comes, and nothing after it.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from oneapi_mw.canonical.phases import Ended as Ended
 from oneapi_mw.canonical.phases import Failed as Failed
 from oneapi_mw.canonical.phases import Started as Started
+from oneapi_mw.immutable import immutable
 from oneapi_mw.usage import Usage
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ BlockKind: TypeAlias = Literal[
 ]
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class BlockStarted:
     candidate: int
     block: int
@@ -60,21 +61,21 @@ class BlockStarted:
     """A signature that is known from the start; one that comes later is an `OpaqueDelta`."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class TextDelta:
     candidate: int
     block: int
     text: str
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class RefusalDelta:
     candidate: int
     block: int
     text: str
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class ReasoningDelta:
     candidate: int
     block: int
@@ -82,7 +83,7 @@ class ReasoningDelta:
     summary: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class ArgumentsDelta:
     """More of the arguments of a tool call or a hosted call; the text as it came, not necessarily whole JSON tokens."""
 
@@ -91,7 +92,7 @@ class ArgumentsDelta:
     text: str
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class AudioDelta:
     candidate: int
     block: int
@@ -102,7 +103,7 @@ class AudioDelta:
     expires_at: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class CodeDelta:
     """Code that a hosted tool is about to run."""
 
@@ -111,7 +112,7 @@ class CodeDelta:
     text: str
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class OpaqueDelta:
     """Signature or ciphertext of the block; the last one counts."""
 
@@ -120,21 +121,21 @@ class OpaqueDelta:
     opaque: ReasoningOpaque
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class CitationAdded:
     candidate: int
     block: int
     citation: Citation
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class LogprobsAdded:
     candidate: int
     block: int
     logprobs: tuple[Mapping[str, Any], ...]
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class PartialImage:
     candidate: int
     block: int
@@ -143,14 +144,14 @@ class PartialImage:
     """Base64 of a preview that the next one replaces."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class HostedProgress:
     candidate: int
     block: int
     status: str
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class BlockEnded:
     candidate: int
     block: int
@@ -158,14 +159,14 @@ class BlockEnded:
     """The whole block."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class UsageReported:
     usage: Usage
     extras: Extras = field(default_factory=dict)
     """Counts the canonical record has no place for."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Finished:
     candidate: int
     reason: FinishReason
@@ -179,12 +180,12 @@ class Finished:
     extras: Extras = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Ping:
     """The upstream is alive and has nothing to say yet."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class ForeignEvent:
     """An event of `format` that the canonical model does not know: written back to that format, else dropped."""
 

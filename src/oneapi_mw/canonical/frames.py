@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from starlette.types import Scope
 
+from oneapi_mw.immutable import immutable
 from oneapi_mw.scope import put_extension
 from oneapi_mw.types import JsonObject
 
@@ -29,7 +30,7 @@ EVENTS = "oneapi_mw.events"
 ANSWER = "oneapi_mw.answer"
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Offer:
     """What the outer stage can take."""
 
@@ -63,7 +64,7 @@ class Frame:
     """Wire format of `raw`."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Answer:
     """A whole buffered answer in the format the upstream spoke."""
 

@@ -3,8 +3,10 @@ are imported quickly."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, Any
+
+from oneapi_mw.immutable import immutable
 
 if TYPE_CHECKING:
     from oneapi_mw.canonical.blocks import Extras
@@ -12,7 +14,7 @@ if TYPE_CHECKING:
     from oneapi_mw.usage import Usage
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Started:
     """The answer has begun. Values the upstream did not tell are empty."""
 
@@ -27,7 +29,7 @@ class Started:
     extras: Extras = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Ended:
     """The upstream has said all it had to say. The fields are what is known only by then."""
 
@@ -41,7 +43,7 @@ class Ended:
     container: Any = None
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Failed:
     """The answer will not be completed. Decoders say so with an `UpstreamError`."""
 

@@ -7,17 +7,18 @@ in place.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Literal, TypeAlias
 
 from oneapi_mw.canonical.blocks import Block, CacheMark, Extras, Text
+from oneapi_mw.immutable import immutable
 from oneapi_mw.types import JsonObject
 
 Role: TypeAlias = Literal["user", "assistant", "system"]
 Modality: TypeAlias = Literal["text", "audio", "image", "video"]
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Turn:
     """What one side said. `system` stands only for instructions in mid-conversation."""
 
@@ -30,7 +31,7 @@ class Turn:
 # Tools and the choice among them.
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class FunctionTool:
     name: str
     description: str | None = None
@@ -47,13 +48,13 @@ class FunctionTool:
     extras: Extras = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Grammar:
     syntax: str
     definition: str
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class CustomTool:
     """A tool that takes free text, perhaps bound by a grammar."""
 
@@ -65,7 +66,7 @@ class CustomTool:
     extras: Extras = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class HostedTool:
     """A tool the vendor runs. `raw` is its declaration in `format`; `options` what other vendors know, too."""
 
@@ -78,7 +79,7 @@ class HostedTool:
     cache: CacheMark | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class McpServer:
     label: str
     url: str | None = None
@@ -93,7 +94,7 @@ class McpServer:
     extras: Extras = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class ToolSearch:
     mode: Literal["server", "client"]
     variant: Literal["regex", "bm25"] | None = None
@@ -104,7 +105,7 @@ class ToolSearch:
 Tool: TypeAlias = FunctionTool | CustomTool | HostedTool | McpServer | ToolSearch
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class ToolChoice:
     """Whether and which tools are called.
 
@@ -122,7 +123,7 @@ class ToolChoice:
 # Settings of the answer.
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Sampling:
     temperature: float | None = None
     top_p: float | None = None
@@ -135,7 +136,7 @@ class Sampling:
     logit_bias: Mapping[str, float] | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class OutputFormat:
     kind: Literal["text", "json", "schema", "enum"]
     name: str | None = None
@@ -144,7 +145,7 @@ class OutputFormat:
     description: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class ReasoningAsk:
     """What the client wants of the model's reasoning."""
 
@@ -159,7 +160,7 @@ class ReasoningAsk:
     """The members it was read from, where a format has several ways to say it."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class AudioOut:
     voice: Any = None
     """A name, or an object naming a custom voice."""
@@ -168,7 +169,7 @@ class AudioOut:
     language: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class ImageOut:
     size: str | None = None
     aspect: str | None = None
@@ -176,7 +177,7 @@ class ImageOut:
     format: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class CachePlan:
     mode: Literal["implicit", "explicit", "auto_last"] | None = None
     default_ttl: str | None = None
@@ -185,7 +186,7 @@ class CachePlan:
     resource: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class State:
     """What the vendor is to remember, and how the answer is carried out."""
 
@@ -198,7 +199,7 @@ class State:
     include: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Identity:
     end_user: str | None = None
     safety_id: str | None = None
@@ -206,7 +207,7 @@ class Identity:
     labels: Mapping[str, str] | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Service:
     """Anything here may change the price."""
 
@@ -215,7 +216,7 @@ class Service:
     geo: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Safety:
     settings: Any = None
     """Gemini's `safetySettings`."""
@@ -223,14 +224,14 @@ class Safety:
     """OpenAI's `moderation`."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class StreamOptions:
     on: bool = False
     include_usage: bool | None = None
     obfuscation: bool | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Request:
     """A whole request."""
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from oneapi_mw.canonical.blocks import Block, Extras
 from oneapi_mw.canonical.events import FinishReason
+from oneapi_mw.immutable import immutable
 from oneapi_mw.usage import Usage
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Candidate:
     """One of the answers to a request. Mostly there is only one."""
 
@@ -26,7 +27,7 @@ class Candidate:
     extras: Extras = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Response:
     id: str = ""
     model: str = ""

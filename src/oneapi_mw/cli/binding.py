@@ -8,16 +8,16 @@ import os
 import socket
 import stat
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from oneapi_mw.cli.failure import CommandFailed, Misused
+from oneapi_mw.immutable import immutable
 
 BACKLOG = 512
 DEFAULT_HOST = "127.0.0.1"
 DEFAULT_PORT = 3000
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Address:
     """One place to listen at: host and port, or the path of a Unix socket."""
 

@@ -6,7 +6,6 @@ import argparse
 import socket
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 from oneapi_mw import __version__
 from oneapi_mw.app import Gateway
@@ -18,6 +17,7 @@ from oneapi_mw.cli.server import run as run_loop
 from oneapi_mw.cli.settings import read_settings
 from oneapi_mw.cli.supervisor import GaveUp, Supervisor
 from oneapi_mw.cli.translate import translated
+from oneapi_mw.immutable import immutable
 from oneapi_mw.resources import DEFAULT_ROOT_PASSWORD, database_url, prepare
 from oneapi_mw.settings import Settings
 
@@ -65,7 +65,7 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Plan:
     """What the command line and the settings come to."""
 

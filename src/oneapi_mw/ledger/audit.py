@@ -9,9 +9,9 @@ invariant holds, between two statements of ours it need not.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
+from oneapi_mw.immutable import immutable
 from oneapi_mw.ledger.base import CONSUMED, EXTERNAL, EXTERNAL_USE, LEASE_SECONDS, Finding
 from oneapi_mw.ledger.operation import OPEN, SETTLED
 
@@ -23,7 +23,7 @@ _CHARGES = f"""
 """Log rows that charge. Other rows of the second type tell what a charge consists of."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Check:
     """`sql` returns (id, expected, actual); `subject` and `detail` say what these are.
 
@@ -193,7 +193,7 @@ CHECKS = (
 )
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Explanation:
     """What a deviation means for whoever pays or is paid, and what to do about it."""
 

@@ -18,9 +18,10 @@ An ending asked for while the reserve of the same key is still on its way is car
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Literal, Protocol, TypeAlias
 
+from oneapi_mw.immutable import immutable
 from oneapi_mw.types import JsonObject, Quota
 
 DeniedReason: TypeAlias = Literal["user_quota", "token_quota", "state"]
@@ -38,7 +39,7 @@ REMIND_BELOW: Quota = 1000
 """What a user has left when a reminder is due, unless an administrator says otherwise."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class ExternalNote:
     """What a call of the external billing API said; kept beside its hold, in the same transaction."""
 
@@ -53,7 +54,7 @@ class ExternalNote:
     elapsed_time_ms: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Reserve:
     """What to set aside for one request."""
 
@@ -79,20 +80,20 @@ class Reserve:
     """Only of kind `external`."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Held:
     key: str
     amount: Quota
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Denied:
     reason: DeniedReason
     remaining: Quota = 0
     """What the account that was short still had: the user's for `user_quota`, the token's for `token_quota`."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class LogFacts:
     """The consume-log row of a settlement. Names are the columns of table `logs`."""
 
@@ -117,7 +118,7 @@ class LogFacts:
     type: int = CONSUMED
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Settled:
     """How a hold ended. The same for every repeated call with its key."""
 
@@ -131,7 +132,7 @@ class Settled:
     hold has ended otherwise by then."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Balance:
     """An account now. `quota` already has open holds subtracted."""
 
@@ -140,7 +141,7 @@ class Balance:
     request_count: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Finding:
     """A deviation an audit found."""
 

@@ -6,11 +6,10 @@ accounts last, and so does everybody else.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from oneapi_mw.immutable import immutable
 from oneapi_mw.store.entries import LARGEST_BALANCE, LOG_TYPES
 from oneapi_mw.store.records import EntryRecord
 from oneapi_mw.store.repositories.rows import ENTRIES, LOGS, USERS, insert_row
@@ -18,7 +17,7 @@ from oneapi_mw.store.tables import Entry, Log, now_ms
 from oneapi_mw.types import Quota
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Credit:
     """An entry to be booked."""
 

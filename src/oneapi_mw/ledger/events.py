@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
 from sqlalchemy import delete, select, update
 
+from oneapi_mw.immutable import immutable
 from oneapi_mw.ledger.database import Database
 from oneapi_mw.ledger.open import DatabaseAddress
 from oneapi_mw.store.tables import metadata
@@ -26,7 +26,7 @@ _EVENTS = metadata.tables["billing_events"]
 _COLUMNS = ("id", "kind", "user_id", "quota", "threshold", "created_at")
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class LedgerEvent:
     """Something that happened to an account."""
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from sqlalchemy import case, func, literal_column, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from oneapi_mw.immutable import immutable
 from oneapi_mw.ledger.audit import CHECKS, Check
 from oneapi_mw.ledger.base import EXTERNAL, Finding
 from oneapi_mw.ledger.database import Database
@@ -19,7 +20,7 @@ EXAMINED = ("users", "tokens", "channels", "billing_holds", "logs")
 _HOLDS, _OUTBOX, _EVENTS = (metadata.tables[f"billing_{name}"] for name in ("holds", "outbox", "events"))
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Examined:
     """A check that was made."""
 
@@ -74,7 +75,7 @@ async def _carry_out(connection: AsyncConnection, check: Check, now_ms: int, mos
     return Examined(check, check.findings(named), unnamed)
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Standing:
     """What the ledger has not finished."""
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from oneapi_mw.ids import uuid7
+from oneapi_mw.immutable import immutable
 from oneapi_mw.ledger.base import (
     EXTERNAL,
     LEASE_SECONDS,
@@ -80,7 +81,7 @@ class LogEntry:
     """Unix seconds."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Reminder:
     """A user has less left than the threshold."""
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from itertools import chain
 from typing import TYPE_CHECKING, Any, Protocol
 
+from oneapi_mw.immutable import immutable
 from oneapi_mw.ledger.base import LogFacts, OnCrash, Reserve
 from oneapi_mw.types import Quota
 
@@ -93,7 +93,7 @@ class Ending(Operation):
         return amount if self.final == AS_HELD and mark < 0 else max(mark, fallback)
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Late:
     """An open hold whose lease has ended."""
 

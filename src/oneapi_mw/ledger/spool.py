@@ -18,6 +18,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from oneapi_mw.immutable import immutable
 from oneapi_mw.ledger.base import HoldState, Settled
 from oneapi_mw.ledger.operation import SETTLED, Ending
 from oneapi_mw.ledger.rows import plain
@@ -26,7 +27,7 @@ from oneapi_mw.ledger.spool_file import REJECTED, Kept, SpoolFile, ending_line, 
 log = logging.getLogger("oneapi_mw.ledger")
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Spooling:
     """Where endings are kept while the database is away, and how much of them."""
 
@@ -299,7 +300,7 @@ def _line(ending: Ending) -> bytes:
         return ending_line(Kept(ending.key, ending.final, plain(ending.facts)))
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class FileState:
     """A file as somebody from outside finds it."""
 

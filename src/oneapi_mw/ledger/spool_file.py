@@ -15,11 +15,12 @@ import re
 import time
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
 from oneapi_mw import jsontext
+from oneapi_mw.immutable import immutable
 from oneapi_mw.ledger.base import LogFacts
 from oneapi_mw.types import Quota
 
@@ -34,7 +35,7 @@ class Damaged(ValueError):
     """A line that is not what was written."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Kept:
     """An ending as a file keeps it."""
 
@@ -44,7 +45,7 @@ class Kept:
     """`None` for a void."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Contents:
     """What can be read of a file."""
 

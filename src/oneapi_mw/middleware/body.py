@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass
 from types import TracebackType
 
 from starlette.types import Message, Receive, Scope
@@ -17,6 +16,7 @@ from oneapi_mw.errors import (
     UnsupportedContentEncoding,
     UnsupportedMediaType,
 )
+from oneapi_mw.immutable import immutable
 from oneapi_mw.scope import header
 
 MAX_MESSAGES = 65_536
@@ -30,7 +30,7 @@ INLINE_BYTES = 20 * 1024
 _FRAMING = frozenset({b"content-length", b"transfer-encoding", b"content-encoding"})
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class BodyLimits:
     """`max_bytes` counts after decompression; `max_ratio` is decompressed over compressed size."""
 

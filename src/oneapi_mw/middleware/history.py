@@ -6,11 +6,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from oneapi_mw.errors import InvalidRequest, NotFound, RequestTooLarge, StoreUnavailable
 from oneapi_mw.ids import uuid7s
+from oneapi_mw.immutable import immutable
 from oneapi_mw.jsontext import loads
 from oneapi_mw.principal import Principal
 from oneapi_mw.store.base import ResponseStates, StateBusy, StateFull
@@ -36,7 +37,7 @@ DAY_MS: Final = 86_400_000
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class StateOptions:
     """How much is remembered, for how long, and for whom."""
 
@@ -169,7 +170,7 @@ def state_errors() -> Iterator[None]:
 # What was said.
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class History:
     """What came before a request, oldest first."""
 

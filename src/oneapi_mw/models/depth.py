@@ -6,10 +6,10 @@ Numbers: conversion reference for reasoning, section 3, as of 2026-11.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from oneapi_mw.errors import InvalidRequest
+from oneapi_mw.immutable import immutable
 
 if TYPE_CHECKING:  # words alone need no model
     from oneapi_mw.canonical.request import ReasoningAsk
@@ -57,7 +57,7 @@ def budget_of_effort(effort: str) -> int:
     return _BUDGETS[effort]
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Wanted:
     """What a `ReasoningAsk` comes to."""
 

@@ -6,11 +6,12 @@ Pure functions of what the client asked and what the model takes. OpenAI-wire ho
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from oneapi_mw.canonical.request import ReasoningAsk
 from oneapi_mw.errors import InvalidRequest
+from oneapi_mw.immutable import immutable
 from oneapi_mw.models.depth import (
     EFFORTS,
     Wanted,
@@ -46,7 +47,7 @@ _LEVELS = ("minimal", "low", "medium", "high", "xhigh")
 _SUMMARIES = ("auto", "concise", "detailed")
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class ClaudeThinking:
     """For a Messages body."""
 
@@ -68,7 +69,7 @@ class ClaudeThinking:
         return self.thinking is not None and self.thinking["type"] in ("enabled", "adaptive")
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class GeminiThinking:
     """For a generateContent body."""
 
@@ -79,7 +80,7 @@ class GeminiThinking:
     """Thinking could not be switched off: its text shall not be shown."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class OpenAIEffort:
     """For a Chat Completions or Responses body."""
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 
+from oneapi_mw.immutable import immutable
 from oneapi_mw.models.rules import ModelRules
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Row:
     """Names (`*` stands for anything) and what they take. The first name tells line and version of the row."""
 
@@ -17,7 +18,7 @@ class Row:
     rules: ModelRules
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Place:
     """Where a name stands within its family."""
 
@@ -26,7 +27,7 @@ class Place:
     """Empty for a name without one, which means the newest."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Entry:
     """One pattern of a row."""
 
@@ -40,7 +41,7 @@ class Entry:
         return len(self.pattern.replace("*", ""))
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Family:
     """Rows whose names are built alike."""
 

@@ -7,17 +7,18 @@ provider reference 4, as of 2026-11.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TypeAlias
 
 from oneapi_mw.canonical.request import ReasoningAsk
+from oneapi_mw.immutable import immutable
 from oneapi_mw.models.depth import Wanted, clamp, coarse, wanted_of
 from oneapi_mw.models.effort import gemini_thinking, openai_effort
 from oneapi_mw.models.rules import ModelRules
 from oneapi_mw.types import JsonObject
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class HostReasoning:
     """Fields for the top level of a chat body."""
 

@@ -6,8 +6,9 @@ An unknown model has no rules: nothing is removed for it and nothing is added.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal, TypeAlias
+
+from oneapi_mw.immutable import immutable
 
 ThinkingControl: TypeAlias = Literal["unknown", "none", "effort", "manual", "adaptive", "budget", "level", "switch"]
 """How reasoning is asked for: `effort` OpenAI's words, `manual` and `adaptive` Claude's two ways, `budget` and `level`
@@ -17,7 +18,7 @@ OffForm: TypeAlias = Literal["omit", "none", "minimal", "disabled", "between_too
 """How reasoning is switched off. `lowest`: it cannot be; the least is asked for and its text is hidden."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class ModelRules:
     """One model. Field values are those of a model nobody knows."""
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, fields, replace
+from dataclasses import fields, replace
 from typing import Any
 
 from oneapi_mw.canonical.request import Sampling
+from oneapi_mw.immutable import immutable
 from oneapi_mw.models.rules import ModelRules
 
 _DEFAULTS: dict[str, Any] = {
@@ -34,7 +35,7 @@ _CLAUDE_TOP_P = 0.95
 """Least `top_p` accepted beside thinking."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class AllowedSampling:
     """What is left."""
 

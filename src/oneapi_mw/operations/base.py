@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal
 
+from oneapi_mw.immutable import immutable
 
-@dataclass(frozen=True, slots=True)
+
+@immutable
 class Operation:
     """One row of the registry."""
 

@@ -16,11 +16,12 @@ Operators' cards hold for the very name they are written for; the table also fin
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Literal, TypeAlias
 
 import orjson
 
+from oneapi_mw.immutable import immutable
 from oneapi_mw.pricing.card import Card, decode_card, has_prices, stack
 from oneapi_mw.pricing.compile import check_card, compile_card
 from oneapi_mw.pricing.price import CompiledPrice
@@ -38,7 +39,7 @@ REFERENCE = compile_card(
 )
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Overrides:
     """Operators' cards for all channels, as `decode_card` returned them."""
 

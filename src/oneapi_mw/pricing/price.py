@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from types import MappingProxyType
 
+from oneapi_mw.immutable import immutable
 from oneapi_mw.pricing.window import Span
 from oneapi_mw.types import Quota
 
@@ -19,7 +20,7 @@ RATIO_SCALE = 10**6
 NOTHING: Mapping[str, int] = MappingProxyType({})
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class PartPrices:
     """Prices of token kinds that not every model tells apart, x `SCALE` per token; `None`: at the price of text."""
 
@@ -53,7 +54,7 @@ class PartPrices:
         return max((price for price in outputs if price is not None), default=0)
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class MeterPrices:
     """Prices of what is not counted in tokens, quota units x `SCALE` per piece or millisecond."""
 
@@ -106,7 +107,7 @@ def resolution_key(text: str) -> str:
     return text
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class CompiledPrice:
     """Price of one model. Each figure is quota units x `SCALE` per token.
 

@@ -11,9 +11,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
+from oneapi_mw.immutable import immutable
 from oneapi_mw.pricing.card import Card, prices_tokens
 from oneapi_mw.pricing.figures import PART_TOKENS, PER_MTOK, TEXT_TOKENS
 from oneapi_mw.pricing.names import fits, spellings
@@ -77,7 +77,7 @@ def section_of(provider: str) -> str:
     return _SECTIONS.get(plain, plain)
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Found:
     """A card, who has it and how the name led to it."""
 

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from datetime import UTC, date, datetime, tzinfo
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from oneapi_mw.immutable import immutable
 
 _CLOCK = re.compile(r"([01][0-9]|2[0-3]):([0-5][0-9])")
 WHOLE_DAY = (0, 1440)
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Span:
     """When a price applies, by the wall clock of its zone.
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection
-from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from oneapi_mw.canonical.call import Call
+from oneapi_mw.immutable import immutable
 from oneapi_mw.models.rules import ModelRules
 from oneapi_mw.operations.registry import ENDPOINT_OF_PATH
 from oneapi_mw.routing.channel import Channel
@@ -16,7 +16,7 @@ _VERSIONED = re.compile(r"/v\d+[a-zA-Z0-9]*$")
 _VERSION = re.compile(r"/v\d+[a-zA-Z0-9]*(?=/)")
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class ProviderSpec:
     """One row of the catalogue. `id` is One API's channel type number and never changes."""
 

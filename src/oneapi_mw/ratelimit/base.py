@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Protocol
 
+from oneapi_mw.immutable import immutable
 
-@dataclass(frozen=True, slots=True)
+
+@immutable
 class Verdict:
     """What a limiter says of one request."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 
 from starlette.types import Receive, Scope, Send
@@ -16,6 +16,7 @@ from oneapi_mw.canonical.fold import fold, unfold
 from oneapi_mw.canonical.frames import ANSWER, EVENTS, EXTENSION, Answer, Frame, Offer
 from oneapi_mw.errors import GatewayError, NoChannelAvailable, NotFound, UpstreamError, UpstreamInvalidResponse
 from oneapi_mw.exchange import ENDPOINT, EXCHANGE, Attempt, Exchange
+from oneapi_mw.immutable import immutable
 from oneapi_mw.jsontext import dumps, loads
 from oneapi_mw.principal import PRINCIPAL
 from oneapi_mw.relay.attempt import Asked, Opened, fault_error, open_attempt
@@ -46,7 +47,7 @@ CHECKPOINT_BYTES = 64 * 1024
 """After so much of a stream what it has produced is counted: the hold may have to grow."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class RelayLimits:
     """How patient the relay is, and how much it takes."""
 

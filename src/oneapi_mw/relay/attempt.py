@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 from oneapi_mw.canonical.call import Call
 from oneapi_mw.errors import (
@@ -15,6 +14,7 @@ from oneapi_mw.errors import (
     UpstreamUnreachable,
 )
 from oneapi_mw.exchange import Attempt, Exchange
+from oneapi_mw.immutable import immutable
 from oneapi_mw.relay.conversion import Conversion, Recovery, outgoing_call
 from oneapi_mw.relay.inlining import INLINED, Inlining
 from oneapi_mw.relay.upstream import (
@@ -45,7 +45,7 @@ OF_THE_REQUEST = frozenset({400, 404, 422})
 """Statuses under which a vendor says what is wrong with what he was sent."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Opened:
     """An attempt whose upstream has answered with a success status."""
 
@@ -57,7 +57,7 @@ class Opened:
     """What an answer in another format than the client's goes through."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Asked:
     """A request, and what all of its attempts share."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from oneapi_mw.canonical.call import Call
@@ -11,6 +11,7 @@ from oneapi_mw.canonical.events import Event
 from oneapi_mw.canonical.request import Request
 from oneapi_mw.canonical.response import Response
 from oneapi_mw.errors import InvalidRequest, UpstreamError
+from oneapi_mw.immutable import immutable
 from oneapi_mw.models.depth import HIDDEN_DISPLAYS
 from oneapi_mw.wire.base import Outgoing
 from oneapi_mw.wire.carrier import Carrier
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 STOP_EMULATED = "stop=emulated"
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Recovery:
     """A request is sent once more, without what its client has lost."""
 

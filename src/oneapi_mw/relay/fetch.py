@@ -23,6 +23,7 @@ import httpcore
 from oneapi_mw import __version__
 from oneapi_mw.canonical.blocks import Inline
 from oneapi_mw.errors import RateLimited
+from oneapi_mw.immutable import immutable
 from oneapi_mw.ratelimit.base import Limiter
 from oneapi_mw.ratelimit.memory import MemoryLimiter
 from oneapi_mw.relay.guard import AddressRefused, Destination, Guard, UrlRefused, addresses_of
@@ -65,7 +66,7 @@ class FetchFailed(Exception):
     """There is no such file to be had. The text is a category, for the log alone."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class FetchLimits:
     """What fetching on behalf of requests may take: bytes, seconds, and how much at once."""
 

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import TypeAlias
 from urllib.parse import quote, urljoin
 
+from oneapi_mw.immutable import immutable
 from oneapi_mw.settings.kinds import split_destination
 
 Address: TypeAlias = IPv4Address | IPv6Address
@@ -68,7 +68,7 @@ class AddressRefused(Exception):
     """A name leads where no fetch may go. The text is a category, for the log alone."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Destination:
     """A URL, taken apart once and for all."""
 
@@ -92,7 +92,7 @@ class Destination:
         return f"{self.scheme}://{self.authority}{self.target}"
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class AllowList:
     """What the operator opened beside the public internet. An entry without a port means the usual two."""
 

@@ -12,9 +12,9 @@ import math
 import re
 import ssl
 from collections.abc import AsyncIterator, Callable, Sequence
-from dataclasses import dataclass
 from urllib.parse import urlsplit
 
+from oneapi_mw.immutable import immutable
 from oneapi_mw.relay.deadline import Deadline
 from oneapi_mw.relay.http1_connection import Connection, Origin
 from oneapi_mw.relay.http1_pool import ConnectionPool
@@ -272,7 +272,7 @@ class Http1Response:
             self._waiter.set_result(None)
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class _Target:
     """What a method and a URL say about a request."""
 

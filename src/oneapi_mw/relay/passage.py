@@ -9,13 +9,14 @@ from __future__ import annotations
 import base64
 import ssl
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from ipaddress import IPv4Address, ip_address
 from urllib.parse import unquote, urlsplit
 
 import anyio
 import httpcore
 
+from oneapi_mw.immutable import immutable
 from oneapi_mw.relay.guard import PORTS, Address
 
 CONNECT_SECONDS = 5.0
@@ -26,7 +27,7 @@ MAX_PROXY_ANSWER_BYTES = 8 * 1024
 _SOCKS_PORT = 1080
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Proxy:
     """The operator's proxy for fetches."""
 

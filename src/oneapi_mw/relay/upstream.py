@@ -11,9 +11,10 @@ import functools
 import math
 import re
 from collections.abc import AsyncIterator, Callable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from typing import Protocol
 
+from oneapi_mw.immutable import immutable
 from oneapi_mw.types import RawHeaders
 
 MAX_HEADER_BYTES = 64 * 1024
@@ -26,7 +27,7 @@ FRAMING_HEADERS = frozenset({"connection", "content-length", "expect", "te", "tr
 """Request fields that say where a message ends or what becomes of its connection: the client engine's alone."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Timeouts:
     """How long to wait for an upstream, in seconds. Each is finite and above zero: there is no "unlimited"."""
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import IntEnum
 from typing import Any
+
+from oneapi_mw.immutable import immutable
 
 
 class ChannelStatus(IntEnum):
@@ -24,7 +26,7 @@ class Secret(str):
         return "'***'"
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Channel:
     """A channel as routing and relay need it."""
 

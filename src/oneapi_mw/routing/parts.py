@@ -12,15 +12,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import takewhile
 
 from oneapi_mw.canonical.call import Call
+from oneapi_mw.immutable import immutable
 from oneapi_mw.routing.plan import Candidate, Plan
 from oneapi_mw.wire.registry import get_format
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Part:
     """One of the calls that answer a request together."""
 

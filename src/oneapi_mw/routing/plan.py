@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from oneapi_mw.canonical.call import Call
+from oneapi_mw.immutable import immutable
 from oneapi_mw.models.catalogue import rules_of
 from oneapi_mw.models.rules import ModelRules
 from oneapi_mw.pricing.price import CompiledPrice
@@ -19,7 +20,7 @@ from oneapi_mw.wire.registry import get_format
 from oneapi_mw.wire.target import ConversionOptions, Target
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Route:
     """One way to a channel: a wire format it speaks."""
 
@@ -30,7 +31,7 @@ class Route:
     """Full URL by operation, and whether a stream is asked for."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Candidate:
     """One channel that may serve the request."""
 
@@ -83,7 +84,7 @@ class Candidate:
         return found if found is not None else next(iter(routes.values()))
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Plan:
     """Candidates in the order they are tried, and the group ratio frozen at admission."""
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 
 from oneapi_mw.errors import InvalidRequest, ModelPriceMissing, NoChannelAvailable
+from oneapi_mw.immutable import immutable
 from oneapi_mw.operations.registry import OPERATIONS
 from oneapi_mw.pricing.book import PriceBook
 from oneapi_mw.pricing.price import RATIO_SCALE
@@ -22,7 +22,7 @@ from oneapi_mw.routing.terms import TERMS, BillingTerms
 from oneapi_mw.wire.target import ConversionOptions
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class _Tier:
     """Candidates of one priority."""
 

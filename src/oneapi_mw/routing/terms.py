@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Literal, TypeAlias, get_args
+
+from oneapi_mw.immutable import immutable
 
 Ambiguous: TypeAlias = Literal["void", "prompt_cost", "hold"]
 AMBIGUOUS: tuple[Ambiguous, ...] = get_args(Ambiguous)
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class BillingTerms:
     """What a channel's provider charges beyond complete answers, and what of it is passed on."""
 

@@ -8,23 +8,24 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Annotated, Any
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
+from oneapi_mw.immutable import immutable
+
 MIN_SECRET_CHARS = 16
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Rule:
     """What to write, as it follows the word "write"."""
 
     text: str
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Masked:
     """Marks a value that is quoted in no message, and how a listing shows it."""
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Final
+
+from oneapi_mw.immutable import immutable
 
 _NAMED_APART: Final[Mapping[str, str]] = {"secret_key": "ONEAPI_SECRET_KEY"}
 """Fields whose bare name in capitals could belong to any other program."""
@@ -15,7 +16,7 @@ def env_name(field: str) -> str:
     return _NAMED_APART.get(field, field.upper())
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Alias:
     """An older name of a setting, read when the newer one is not set."""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any, Literal, get_args, get_origin
 
@@ -11,13 +10,14 @@ from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
+from oneapi_mw.immutable import immutable
 from oneapi_mw.settings.kinds import Masked, Rule
 from oneapi_mw.settings.names import env_name
 
 LONGEST_QUOTE = 60
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Problem:
     """One setting that cannot be used. `text` continues the sentence that begins with `name`."""
 

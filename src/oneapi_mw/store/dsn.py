@@ -15,11 +15,13 @@ from __future__ import annotations
 import re
 import ssl
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Literal, TypeAlias
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
 from sqlalchemy import URL
+
+from oneapi_mw.immutable import immutable
 
 Dialect: TypeAlias = Literal["sqlite", "postgresql", "mysql"]
 
@@ -48,7 +50,7 @@ _GO_LOCAL_FORM = re.compile(r"(?P<who>.*)@(?P<net>)(?P<where>)/(?P<db>[^/?]*)(?:
 _KEYWORD = re.compile(r"\s*(?P<key>\w+)\s*=\s*(?:'(?P<quoted>(?:[^'\\]|\\.)*)'|(?P<plain>(?:[^\s'\\]|\\.)*))(?=\s|$)")
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class DatabaseUrl:
     """One database. Neither `repr` nor `str` shows the password."""
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import IntEnum
 
+from oneapi_mw.immutable import immutable
 from oneapi_mw.store.state_records import Owner
 
 KEPT_MS = 24 * 3600 * 1000
@@ -25,7 +26,7 @@ class KeyState(IntEnum):
     """Without an answer that could be repeated."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class KeyClaim:
     """A request that wants a key."""
 
@@ -36,7 +37,7 @@ class KeyClaim:
     """How long the request may go without a hold before it is taken for lost."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class KeyRecord:
     """The request that has a key."""
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any
 
+from oneapi_mw.immutable import immutable
 from oneapi_mw.types import Quota
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class UserRecord:
     id: int
     uuid: str
@@ -36,7 +36,7 @@ class UserRecord:
     """Only filled by look-ups for login."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class TokenRecord:
     id: int
     uuid: str
@@ -58,7 +58,7 @@ class TokenRecord:
     updated_at: int
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class ChannelRecord:
     """A channel as stored: JSON columns are still text."""
 
@@ -95,7 +95,7 @@ class ChannelRecord:
     updated_at: int
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class LogRecord:
     uuid: str
     user_id: int
@@ -124,7 +124,7 @@ class LogRecord:
     updated_at: int
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class CostRecord:
     uuid: str
     request_id: str
@@ -140,7 +140,7 @@ class CostRecord:
     """The id was made from what a client said, and not by us at random: knowing it proves nothing."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class EntryRecord:
     """A credit or an adjustment, as it is booked."""
 
@@ -158,7 +158,7 @@ class RedemptionStatus(IntEnum):
     USED = 3
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class RedemptionRecord:
     id: int
     uuid: str
@@ -186,7 +186,7 @@ class TransactionStatus(IntEnum):
     CANCELED = 4
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class TransactionRecord:
     """A call of the external billing API and how its hold stands."""
 
@@ -217,7 +217,7 @@ class TransactionRecord:
         return self.created_at if self.ended_at is None else self.ended_at
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Page:
     """Which rows of a list: `offset` rows are skipped, at most `limit` returned."""
 
@@ -227,7 +227,7 @@ class Page:
     descending: bool = True
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class LogFilter:
     user_id: int | None = None
     token_id: int | None = None

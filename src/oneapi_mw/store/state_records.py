@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
+
+from oneapi_mw.immutable import immutable
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Owner:
     """Whose response state it is. The same user with another token is somebody else."""
 
@@ -13,7 +15,7 @@ class Owner:
     token_id: int
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class ResponseLink:
     """What a stored answer is and what it continues, without its content. Times are Unix milliseconds."""
 
@@ -31,13 +33,13 @@ class ResponseLink:
     expires_at: int
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class ResponseRecord:
     link: ResponseLink
     content: bytes = field(repr=False)
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class ConversationRecord:
     """Times are Unix milliseconds."""
 
@@ -54,7 +56,7 @@ class ConversationRecord:
     expires_at: int
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class ItemRecord:
     """An item of a conversation."""
 
@@ -62,7 +64,7 @@ class ItemRecord:
     content: bytes = field(repr=False)
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class ItemRange:
     """Which items of a conversation. `after` is the id of an item; one that is not there means none."""
 
@@ -76,7 +78,7 @@ class ItemRange:
 ALL_ITEMS = ItemRange()
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class ConversationLimits:
     """How much there may be of one user's conversations."""
 

@@ -7,7 +7,6 @@ exact to the token; theirs is an estimate, too.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Any, assert_never
 
 from oneapi_mw.canonical.blocks import (
@@ -40,6 +39,7 @@ from oneapi_mw.canonical.request import (
     ToolSearch,
     Turn,
 )
+from oneapi_mw.immutable import immutable
 from oneapi_mw.jsontext import dumps
 from oneapi_mw.models.rules import ModelRules
 from oneapi_mw.tokens.estimate import (
@@ -63,7 +63,7 @@ OPAQUE_CHARS_PER_TOKEN = 5
 """Ciphertext of reasoning: base64 of text that is tokens again at the vendor."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Countable:
     """A request taken apart."""
 

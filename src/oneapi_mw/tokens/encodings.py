@@ -7,9 +7,9 @@ estimate from lengths, which is off by two on JSON and on Cyrillic.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
+from oneapi_mw.immutable import immutable
 from oneapi_mw.models.names import forms_of
 from oneapi_mw.models.rules import ModelRules
 
@@ -30,7 +30,7 @@ _OTHERS_PERCENT = 110
 """Vocabularies of 128,000 to 262,000 entries: a little less dense than OpenAI's 200,000."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Scale:
     """How to count a model's text: tokens in `encoding`, times `percent` / 100."""
 

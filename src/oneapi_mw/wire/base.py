@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar, Protocol
 
 from oneapi_mw.canonical.call import BODY_ALONE, Call, Outside
 from oneapi_mw.canonical.frames import Answer, Frame
 from oneapi_mw.errors import GatewayError, UpstreamError
+from oneapi_mw.immutable import immutable
 from oneapi_mw.jsontext import dumps, dumps_well_formed
 from oneapi_mw.types import JsonObject
 from oneapi_mw.usage import Usage
@@ -27,7 +28,7 @@ if TYPE_CHECKING:  # the model is loaded with the first codec
     from oneapi_mw.wire.restore import Restoration
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Encoded:
     """A canonical request in a target's format."""
 
@@ -42,7 +43,7 @@ class Encoded:
     """The client wants no reasoning and the model cannot be kept from it: its text shall not be shown."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Outgoing:
     """A request as it leaves for an upstream."""
 

@@ -33,6 +33,7 @@ from oneapi_mw.canonical.blocks import (
 from oneapi_mw.canonical.events import BlockEnded, BlockStarted, Event, OpaqueDelta
 from oneapi_mw.canonical.request import Request, Turn
 from oneapi_mw.canonical.response import Response
+from oneapi_mw.immutable import immutable
 from oneapi_mw.jsontext import dumps, loads
 from oneapi_mw.wire.envelope_text import ENCRYPTED, MAC_BYTES, PREFIX, SIGNED, TEXT_ALONE, is_envelope, outer
 
@@ -65,7 +66,7 @@ class EnvelopeCounts:
     """Somebody else's, altered, too large or too many."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Opened:
     """What was in an envelope."""
 

@@ -10,13 +10,13 @@ Formats and declarations: of Chat Completions the object `web_search_options`; o
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
 from oneapi_mw.canonical.blocks import CacheMark, HostedCall, HostedResult, SearchResult, Text
 from oneapi_mw.canonical.request import FunctionTool, HostedTool
 from oneapi_mw.errors import InvalidRequest
+from oneapi_mw.immutable import immutable
 from oneapi_mw.types import JsonObject
 from oneapi_mw.wire.losses import EMULATED
 from oneapi_mw.wire.target import ConversionOptions
@@ -76,7 +76,7 @@ _CLIENT_TOOLS = ("bash", "text_editor", "memory", "shell", "apply_patch", "compu
 """Declared by the vendor, carried out by the client."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Declared:
     """What becomes of a hosted tool in a target's format: one of the two, or neither when it was left out."""
 

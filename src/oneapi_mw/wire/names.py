@@ -8,17 +8,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 
 from oneapi_mw.canonical.blocks import ToolCall, ToolResult
 from oneapi_mw.canonical.request import CustomTool, FunctionTool, Request
+from oneapi_mw.immutable import immutable
 
 _FNV_OFFSET, _FNV_PRIME = 0x811C9DC5, 0x01000193
 _HASH_CHARS = 9
 """An underscore and eight digits."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class NameRule:
     """What a wire accepts as a tool's name."""
 

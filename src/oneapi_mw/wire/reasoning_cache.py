@@ -19,6 +19,7 @@ from oneapi_mw.canonical.blocks import Block, Reasoning, ReasoningOpaque, Text, 
 from oneapi_mw.canonical.events import BlockEnded, Ended, Event
 from oneapi_mw.canonical.request import Request, Turn
 from oneapi_mw.canonical.response import Response
+from oneapi_mw.immutable import immutable
 from oneapi_mw.wire.carrier import Carrier
 
 __all__ = ["CacheKeys", "Kept", "ReasoningCache", "Recaller"]
@@ -27,7 +28,7 @@ _UNSIGNED = "openai_chat"
 """The wire whose hosts want reasoning back as plain text."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Kept:
     """The reasoning of one step of an answer."""
 

@@ -12,13 +12,14 @@ from dataclasses import dataclass, field, replace
 
 from oneapi_mw.canonical.blocks import Block, Text, ToolCall, ToolResult
 from oneapi_mw.canonical.request import Turn
+from oneapi_mw.immutable import immutable
 from oneapi_mw.wire.ids import unique_id
 from oneapi_mw.wire.losses import Losses
 
 NO_RESULT = "No result was provided."
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Repaired:
     turns: tuple[Turn, ...]
     reported: tuple[str, ...] = ()

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeGuard
 
 from oneapi_mw.canonical.phases import Started
 from oneapi_mw.errors import InvalidRequest
+from oneapi_mw.immutable import immutable
 from oneapi_mw.jsontext import dumps, loads
 from oneapi_mw.types import JsonObject
 from oneapi_mw.wire.framing.sse import parse_block
@@ -44,7 +45,7 @@ def is_usable(value: object) -> TypeGuard[str]:
     return isinstance(value, str) and 0 < len(value) <= MAX_ID_CHARS and value.isascii() and value.isprintable()
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Asked:
     """What a request wants remembered."""
 
@@ -138,7 +139,7 @@ def without_bound(items: Sequence[JsonObject]) -> list[JsonObject]:
 # What is kept of an answer.
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Kept:
     """One turn: what was asked, and the whole answer."""
 
@@ -186,7 +187,7 @@ def item_ids(items: Iterable[Mapping[str, Any]]) -> Iterator[str]:
 # The answer on its way out.
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Signature:
     """What an answer goes by at the client, which is not what its upstream calls it. Without an id it keeps its own."""
 

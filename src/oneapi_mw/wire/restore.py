@@ -8,20 +8,21 @@ answer pass through a `Restorer` before anybody else sees them.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 
 from oneapi_mw.canonical.blocks import ToolCall
 from oneapi_mw.canonical.events import ArgumentsDelta, BlockEnded, BlockStarted, Event
 from oneapi_mw.canonical.fold import fold, unfold
 from oneapi_mw.canonical.request import CustomTool, FunctionTool, Request
 from oneapi_mw.canonical.response import Response
+from oneapi_mw.immutable import immutable
 from oneapi_mw.wire.arguments import TextUnwrapper, unwrapped_text
 from oneapi_mw.wire.names import NameMap, qualified
 from oneapi_mw.wire.schema.emulation import AnswerRestorer, Emulation
 from oneapi_mw.wire.schema.wrap import Unwrapper, unwrap_text
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Restoration:
     """What must be changed back. Tools are named as the upstream knows them."""
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Literal
 
+from oneapi_mw.immutable import immutable
 from oneapi_mw.models.rules import UNKNOWN, ModelRules
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class ConversionOptions:
     """What the operator, the channel or the request decided about conversion."""
 
@@ -35,7 +36,7 @@ class ConversionOptions:
     """The target cannot: it takes data alone, also in its own format."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Target:
     """The upstream a request goes to, as codecs need to know it."""
 

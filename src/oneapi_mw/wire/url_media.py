@@ -8,11 +8,11 @@ passed on as it came get the same treatment, and an error names the field the cl
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias, TypeGuard
 
 from oneapi_mw.canonical.blocks import CloudUri, Inline
 from oneapi_mw.canonical.call import Call
+from oneapi_mw.immutable import immutable
 from oneapi_mw.types import JsonObject
 from oneapi_mw.wire.gemini.content import decode_uri, media_type_of
 from oneapi_mw.wire.media import encode_url
@@ -22,7 +22,7 @@ from oneapi_mw.wire.target import Target
 Kind: TypeAlias = Literal["image", "document", "audio", "video", "any"]
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class UrlPart:
     """A URL in the place of media."""
 

@@ -3,8 +3,7 @@ events and answers by `reasoning_view`."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from oneapi_mw.immutable import immutable
 from oneapi_mw.wire.thinktags import TagMode
 from oneapi_mw.wire.wish import ReasoningFormat
 
@@ -14,7 +13,7 @@ THINK_OPEN, THINK_CLOSE = "<think>\n", "\n</think>\n\n"
 """Around reasoning that is shown in the text."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class ReasoningView:
     """What becomes of reasoning on its way to one client."""
 

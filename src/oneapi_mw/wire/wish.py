@@ -8,12 +8,13 @@ read by the codecs; a wish has precedence over it.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Literal, TypeAlias, cast
 from urllib.parse import parse_qsl
 
 from oneapi_mw.canonical.call import Outside
 from oneapi_mw.errors import InvalidRequest
+from oneapi_mw.immutable import immutable
 from oneapi_mw.models.depth import EFFORTS
 from oneapi_mw.types import JsonObject
 
@@ -36,7 +37,7 @@ _HEADERS = {
 _NAMES = frozenset(_HEADERS.values())
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class ReasoningWish:
     """One request's wish. `None` leaves a matter to the body and to the model."""
 

@@ -8,10 +8,11 @@ otherwise. Bodies are copied where they change.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TypeAlias
 
 from oneapi_mw.canonical.request import ReasoningAsk, Request, Sampling
+from oneapi_mw.immutable import immutable
 from oneapi_mw.models.effort import claude_thinking, gemini_thinking, openai_effort
 from oneapi_mw.models.hosts import provider_effort
 from oneapi_mw.models.rules import ModelRules
@@ -64,7 +65,7 @@ def apply_wish(request: Request, wish: ReasoningWish | None) -> Request:
 # Bodies
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class BodyEdit:
     """A body as it goes out."""
 

@@ -8,12 +8,12 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from sqlalchemy import ColumnElement, Row, Select, delete, func, literal_column, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from oneapi_mw.immutable import immutable
 from oneapi_mw.store.base import StateBusy
 from oneapi_mw.store.engine import Database
 from oneapi_mw.store.gathering import Gathering
@@ -60,7 +60,7 @@ _LINK = (
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class _Addition:
     """An answer on its way in."""
 

@@ -7,7 +7,7 @@ prompt caches, and models that bind signatures to what came before, depend on it
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from oneapi_mw.canonical.blocks import (
     Audio,
@@ -27,6 +27,7 @@ from oneapi_mw.canonical.blocks import (
 )
 from oneapi_mw.canonical.request import Request, Role, Turn
 from oneapi_mw.errors import InvalidRequest
+from oneapi_mw.immutable import immutable
 from oneapi_mw.types import JsonObject
 from oneapi_mw.wire.anthropic_messages.blocks import BlockWriter, is_blank, plain
 from oneapi_mw.wire.anthropic_messages.content import CODE, ENVELOPE, NAME, decode_content, extras, extras_of
@@ -83,7 +84,7 @@ def _decode_turn(message: Fields, where: str) -> Turn:
 # Encoding.
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Thinking:
     """What of the reasoning in the history goes to the model."""
 

@@ -10,7 +10,7 @@ import hashlib
 import hmac
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from oneapi_mw.canonical.call import Call
@@ -25,6 +25,7 @@ from oneapi_mw.canonical.request import (
     State,
     StreamOptions,
 )
+from oneapi_mw.immutable import immutable
 from oneapi_mw.models.depth import wanted_of
 from oneapi_mw.models.effort import ClaudeThinking, claude_thinking, default_output
 from oneapi_mw.models.sampling import allowed_sampling
@@ -201,7 +202,7 @@ def _decode_output(fields: Fields) -> OutputFormat | None:
 # Encoding.
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class _Output:
     """How the form of the answer is asked for."""
 

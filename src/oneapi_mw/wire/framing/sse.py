@@ -7,7 +7,7 @@ Lines end at LF, CR or CRLF and at nothing else: U+2028 inside JSON is text.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from oneapi_mw.immutable import immutable
 
 MAX_EVENT_BYTES = 32 * 1024 * 1024
 """Images travel as base64 in one line, so this is large; it bounds what a stream without blank lines can hold."""
@@ -19,7 +19,7 @@ class EventTooLargeError(ValueError):
     """An event of more than the allowed size."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class SseEvent:
     event: bytes | None
     """Name from the `event:` line, if there was one."""

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from oneapi_mw.canonical.blocks import Citation
+from oneapi_mw.immutable import immutable
 from oneapi_mw.types import JsonObject
 
 MAX_CITATIONS = 10_000
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Spot:
     """A citation and where it belongs."""
 

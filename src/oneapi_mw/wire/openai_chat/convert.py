@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from oneapi_mw.canonical.blocks import Text
 from oneapi_mw.canonical.request import OutputFormat, ReasoningAsk, Request
+from oneapi_mw.immutable import immutable
 from oneapi_mw.models.depth import Wanted, wanted_of
 from oneapi_mw.models.effort import openai_effort
 from oneapi_mw.models.hosts import HostReasoning, provider_effort
@@ -49,7 +50,7 @@ def convert_request(request: Request, target: Target) -> Encoded:
     return _Converter(request, target).encoded()
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class _Reasoning:
     """How the target is asked to reason."""
 
@@ -64,7 +65,7 @@ class _Reasoning:
     """The client wants none and gets some all the same: its text shall not be shown."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class _Output:
     """How the form of the answer is asked for."""
 

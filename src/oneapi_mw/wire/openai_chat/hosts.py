@@ -7,10 +7,10 @@ reference 4, as of 2026-11.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal
 
+from oneapi_mw.immutable import immutable
 from oneapi_mw.wire.ids import mistral_id, openai_id
 from oneapi_mw.wire.switches import switched_off
 from oneapi_mw.wire.target import Target
@@ -20,7 +20,7 @@ _SAMPLERS = frozenset({"top_k", "min_p", "repetition_penalty"})
 _PENALTIES = frozenset({"frequency_penalty", "presence_penalty"})
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Host:
     """Field values are those of a host nobody knows: what OpenAI alone has is not sent there."""
 

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from oneapi_mw.errors import InvalidRequest
+from oneapi_mw.immutable import immutable
 from oneapi_mw.jsontext import dumps
 from oneapi_mw.types import JsonObject
 from oneapi_mw.wire.schema.alternatives import by_type, nullable, spread
@@ -35,7 +35,7 @@ _ELSEWHERE = frozenset({"$ref", "allOf", "anyOf", "oneOf"})
 """Keywords that say what a schema is about in other ones."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Cleaned:
     """A schema as a target takes it. Shared between requests: never changed in place."""
 

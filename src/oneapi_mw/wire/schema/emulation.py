@@ -7,7 +7,7 @@ parsed or repaired on the way.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from oneapi_mw.canonical.blocks import Text, ToolCall
@@ -22,6 +22,7 @@ from oneapi_mw.canonical.events import (
 )
 from oneapi_mw.canonical.fold import fold, unfold
 from oneapi_mw.canonical.response import Response
+from oneapi_mw.immutable import immutable
 from oneapi_mw.jsontext import dumps, well_formed
 from oneapi_mw.wire.schema.wrap import Unfencer, Unwrapper
 
@@ -43,7 +44,7 @@ def json_tool_name(taken: Collection[str]) -> str:
     return name
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Emulation:
     """How the output was asked for, as far as the answer must be changed back."""
 
