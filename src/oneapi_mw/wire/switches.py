@@ -19,24 +19,27 @@ SWITCHES = (
     "prompt_mode",
 )
 """Words of all hosts for the same thing. Left in beside ours some of them end in a 400."""
+_INSIDE = ("extra_body", "chat_template_kwargs")
+"""Where hosts and their clients put these fields, if not on top."""
+_TELLING = frozenset((*SWITCHES, *_INSIDE))
+"""Most bodies have none of these names, which is all there is to find out about them."""
 
 
 def switched_off(body: Mapping[str, Any]) -> bool:
     """Whether a chat body says in any host's words that the model is not to reason."""
-    return any(_says_off(place) for place in _places(body))
+    return not _TELLING.isdisjoint(body) and any(_says_off(place) for place in _places(body))
 
 
 def asks_to_reason(body: Mapping[str, Any]) -> bool:
     """Whether a chat body asks for reasoning in any host's words."""
-    return not switched_off(body) and any(
-        name in place and place[name] not in (None, False) for place in _places(body) for name in SWITCHES
-    )
+    if _TELLING.isdisjoint(body) or switched_off(body):
+        return False
+    return any(name in place and place[name] not in (None, False) for place in _places(body) for name in SWITCHES)
 
 
 def _places(body: Mapping[str, Any]) -> Iterable[Mapping[str, Any]]:
-    """Where hosts and their clients put these fields."""
     yield body
-    for name in ("extra_body", "chat_template_kwargs"):
+    for name in _INSIDE:
         inner = body.get(name)
         if isinstance(inner, dict):
             yield inner
