@@ -52,6 +52,6 @@ async def world(
         store = SqlStore(url, KEYRING, migrate=False)
         await store.start()
         stack.push_async_callback(store.aclose)
-        ledger = open_ledger(url, worker="test")
+        ledger = open_ledger(url, worker="test", grace_seconds=0)
         stack.push_async_callback(ledger.aclose)
         yield World(store, ledger, people=dict(people))

@@ -46,7 +46,7 @@ class Bench:
         if isinstance(self.store, MemoryStore):
             return self.store.ledger
         assert self.shared is not None
-        ledger = open_ledger(self.shared.url, worker=f"worker-{secrets.token_hex(4)}")
+        ledger = open_ledger(self.shared.url, worker=f"worker-{secrets.token_hex(4)}", grace_seconds=0)
         await ledger.start()
         self.stack.push_async_callback(ledger.aclose)
         return ledger

@@ -72,7 +72,10 @@ async def shared(
         yield None
         return
     url = await servers.migrated_database(request.param, tmp_path_factory.mktemp("store"))
-    store, ledger = SqlStore(url, KEYRING, migrate=False, channel_seconds=3600), open_ledger(url, worker="test")
+    store, ledger = (
+        SqlStore(url, KEYRING, migrate=False, channel_seconds=3600),
+        open_ledger(url, worker="test", grace_seconds=0),
+    )
     await store.start()
     await ledger.start()
     yield Bench(store, ledger)

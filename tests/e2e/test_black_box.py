@@ -209,7 +209,7 @@ async def kill_under_load(database: DatabaseUrl, upstream: Vendor, folder: Path,
 
 async def reckon(database: DatabaseUrl, record: Record, heard: list[int], before: int, *, kills: int) -> None:
     """After a sweep: everything has its row, and the rows have been paid."""
-    ledger = open_ledger(database, worker="sweeper")
+    ledger = open_ledger(database, worker="sweeper", grace_seconds=0)
     await ledger.start()
     try:
         await ledger.sweep()

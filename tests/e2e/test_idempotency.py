@@ -15,7 +15,7 @@ import pytest
 
 from oneapi_mw import Gateway
 from oneapi_mw.store.dsn import DatabaseUrl
-from tests.e2e.test_crash import environment, execute
+from tests.e2e.test_crash import environment, execute, swept
 from tests.support.hostile import Peer, Received
 from tests.support.process import running
 from tests.support.serving import Site, logged_in, settings_for, site
@@ -151,7 +151,7 @@ async def test_a_key_whose_request_died_with_its_gateway(
         await execute(sqlite_url, "UPDATE idempotency_keys SET busy_until = 0")
         assert (await ask(ready)).json()["error"]["code"] == "idempotency_in_progress"  # its hold is still open
         await execute(sqlite_url, "UPDATE billing_holds SET lease_until = 0")
-        await ready.gateway.ledger.sweep()
+        await swept(ready.gateway)
         for _ in range(2):
             refused = await ask(ready)
             assert (refused.status_code, refused.json()["error"]["code"]) == (409, "conflict")

@@ -51,10 +51,15 @@ class Bank:
         self._opened: list[Ledger] = []
 
     async def ledger(
-        self, worker: str = "worker", *, on_crash: OnCrash = "prompt_cost", spooling: Spooling | None = None
+        self,
+        worker: str = "worker",
+        *,
+        on_crash: OnCrash = "prompt_cost",
+        spooling: Spooling | None = None,
+        grace_seconds: float = 0.0,
     ) -> Ledger:
-        """Another ledger on the same books, started. Closed by the fixture."""
-        ledger = open_ledger(self.url, worker=worker, spooling=spooling, on_crash=on_crash)
+        """Another ledger on the same books, started. Closed by the fixture. It sweeps as soon as it is asked to."""
+        ledger = open_ledger(self.url, worker=worker, spooling=spooling, on_crash=on_crash, grace_seconds=grace_seconds)
         await ledger.start()
         self._opened.append(ledger)
         return ledger

@@ -66,7 +66,7 @@ def arguments(url: DatabaseUrl, worker: str, user: int, token: int, **more: Any)
 
 async def main(load: Load) -> None:
     spooling = Spooling(Path(load.spool), 2**20) if load.spool else None
-    ledger = open_ledger(DatabaseUrl(**load.url), worker=load.worker, spooling=spooling)
+    ledger = open_ledger(DatabaseUrl(**load.url), worker=load.worker, spooling=spooling, grace_seconds=0)
     await ledger.start()
     for user, token in load.hoards:
         requests = [Reserve(secrets.token_hex(16), user, token, AMOUNT, fallback=FALLBACK) for _ in range(HOARDED)]

@@ -128,6 +128,25 @@ async def test_a_database_that_says_nothing_is_not_waited_for(bank: Bank, monkey
     assert await (await bank.ledger()).user_balance(user) == Balance(1000, 0, 0)
 
 
+@pytest.mark.parametrize("bank", SQL_BACKENDS, indirect=True)
+async def test_who_starts_sweeps_nothing_that_a_living_worker_may_still_renew(bank: Bank) -> None:
+    """A machine that slept, a database that was away: nobody who starts knows whether leases could be renewed."""
+    living = await bank.ledger("living")
+    user = await bank.user(1000)
+    token = await bank.token(user)
+    known, lost = (reserve(user, token, 100, fallback=30, lease_seconds=0) for _ in range(2))
+    for request in (known, lost):
+        await living.reserve(request)
+
+    starting = await bank.ledger("starting", grace_seconds=front.GRACE_SECONDS)
+    assert isinstance(starting, front.BatchedLedger)
+    assert await starting.sweep() == 0
+    assert await living.settle(known.key, 20, FACTS) == Settled(known.key, "settled", 20, True)
+    starting._started_at -= front.GRACE_SECONDS
+    assert await starting.sweep() == 1
+    assert await living.user_balance(user) == Balance(950, 50, 2)
+
+
 @pytest.mark.parametrize("driver", ["asyncpg", "asyncmy"])
 async def test_who_cannot_connect_on_every_lane_is_away(driver: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The lane that could is closed by the ledger, whose start has failed."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -15,6 +16,7 @@ from oneapi_mw.ledger import lane as lanes
 from oneapi_mw.ledger.base import Balance, Denied, Finding, Held, LogFacts, Settled
 from oneapi_mw.ledger.batch import BatchedLedger
 from oneapi_mw.ledger.operation import Away, Batch, Ending, Late
+from oneapi_mw.ledger.spool import Orphan, Spool
 from tests.ledger.bank import FACTS, reserve
 
 
@@ -88,7 +90,7 @@ async def ledger(backend: Script, monkeypatch: pytest.MonkeyPatch) -> AsyncItera
     monkeypatch.setattr(lanes, "FIRST_RETRY", 0.001)
     monkeypatch.setattr(lanes, "LAST_RETRY", 0.001)
     monkeypatch.setattr(front, "TICK_SECONDS", 0.001)
-    started = BatchedLedger(backend, NoBooks(), drain_seconds=0.05)
+    started = BatchedLedger(backend, NoBooks(), grace_seconds=0.0, drain_seconds=0.05)
     await started.start()
     yield started
     backend.gate.set()
@@ -340,15 +342,16 @@ async def test_a_close_that_is_cancelled_still_closes(backend: Script, ledger: B
     assert backend.closed
 
 
-async def test_a_start_that_fails_leaves_nothing_open(backend: Script, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def refuse(limit: int) -> Sequence[Late]:
-        raise StoreUnavailable("no such table")
+async def test_a_start_that_fails_leaves_nothing_open(
+    backend: Script, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def refuse(spool: Spool) -> Sequence[Orphan]:
+        raise StoreUnavailable("a file could not be replayed")
 
-    books = NoBooks()
-    monkeypatch.setattr(books, "expired", refuse)
-    ledger = BatchedLedger(backend, books, sweep_at_start=True)
+    monkeypatch.setattr(Spool, "orphans", refuse)
+    ledger = BatchedLedger(backend, NoBooks(), spool=Spool(tmp_path, database="d", worker="w", max_bytes=2**20))
 
-    with pytest.raises(StoreUnavailable, match="no such table"):
+    with pytest.raises(StoreUnavailable, match="could not be replayed"):
         await ledger.start()
     assert backend.closed
     with pytest.raises(NotStarted):
@@ -364,17 +367,24 @@ async def test_a_database_that_is_away_at_start(backend: Script) -> None:
         await BatchedLedger(backend, NoBooks()).start()
 
 
-async def test_the_sweep_waits_a_lease_after_an_outage(
+def started_long_ago(ledger: BatchedLedger) -> None:
+    """Let a ledger that sweeps after the usual grace be past that of its start."""
+    ledger._grace_seconds = front.GRACE_SECONDS
+    ledger._started_at -= front.GRACE_SECONDS
+
+
+async def test_the_sweep_waits_a_grace_after_an_outage(
     backend: Script, ledger: BatchedLedger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     books = NoBooks()
     books.late = [late("lost")]
     monkeypatch.setattr(ledger, "_books", books)
+    started_long_ago(ledger)
     backend.fault = lambda batch: Away("no route") if len(backend.batches) == 1 else None
     await ledger.void("a")
 
     assert await ledger.sweep() == 0
-    monkeypatch.setattr(front, "LEASE_SECONDS", 0)
+    ledger._lanes[0].back_at -= front.GRACE_SECONDS
     assert await ledger.sweep() == 1
 
 
@@ -387,12 +397,13 @@ async def test_the_sweep_waits_a_lease_after_an_outage(
         ([0, 20, -9000], -9000, 0),  # who knows what was renewed when a clock is put back
     ],
 )
-async def test_the_sweep_waits_a_lease_after_missed_renewals(
+async def test_the_sweep_waits_a_grace_after_missed_renewals(
     ledger: BatchedLedger, monkeypatch: pytest.MonkeyPatch, renewed: list[int], swept_at: int, found: int
 ) -> None:
     books, clock = NoBooks(), SimpleNamespace(now=0)
     books.late = [late("lost")]
     monkeypatch.setattr(ledger, "_books", books)
+    started_long_ago(ledger)
     monkeypatch.setattr(front, "time", SimpleNamespace(time=lambda: clock.now))
     for clock.now in renewed:
         await ledger.renew({})
@@ -413,11 +424,20 @@ async def test_a_hold_that_cannot_be_ended_does_not_stop_the_sweep(
     assert [record.getMessage() for record in caplog.records] == ["hold bad could not be ended at -1"]
 
 
-async def test_holds_of_a_crash_are_swept_at_the_start(backend: Script) -> None:
+async def test_holds_of_a_crash_are_swept_a_grace_after_the_start(backend: Script) -> None:
+    """Whoever starts cannot know whether the others were able to renew."""
     books = NoBooks()
     books.late = [late(str(n)) for n in range(3)]
-    ledger = BatchedLedger(backend, books, sweep_at_start=True)
+    ledger = BatchedLedger(backend, books)
+    for _ in range(2):
+        await ledger.start()
+        assert await ledger.sweep() == 0
+        ledger._started_at -= front.GRACE_SECONDS / 2
+        assert await ledger.sweep() == 0
+        await ledger.aclose()
     await ledger.start()
+    ledger._started_at -= front.GRACE_SECONDS
+    assert await ledger.sweep() == 3
     await ledger.aclose()
 
     assert backend.batches == [["Ending 0", "Ending 1", "Ending 2"]]

@@ -81,7 +81,7 @@ async def test_i_11_an_outage_under_load(
     monkeypatch.setattr(mysql, "COMMAND_SECONDS", 1.0)
     user = await bank.user(FUNDS)
     token = await bank.token(user, FUNDS)
-    ledger = await bank.ledger(spooling=Spooling(tmp_path, 2**20))
+    ledger = await bank.ledger(spooling=Spooling(tmp_path, 2**20), grace_seconds=front.GRACE_SECONDS)
     assert isinstance(ledger, BatchedLedger)
     running = [reserve(user, token, 10, fallback=3) for _ in range(20)]
     for request in running:

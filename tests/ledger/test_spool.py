@@ -56,7 +56,7 @@ async def ledger(backend: Script, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(lanes, "FIRST_RETRY", 0.001)
     monkeypatch.setattr(lanes, "LAST_RETRY", 0.001)
     monkeypatch.setattr(front, "TICK_SECONDS", 0.001)
-    started = BatchedLedger(backend, NoBooks(), spool=spool(tmp_path), drain_seconds=0.05)
+    started = BatchedLedger(backend, NoBooks(), spool=spool(tmp_path), grace_seconds=0.0, drain_seconds=0.05)
     await started.start()
     yield started
     backend.gate.set()
@@ -243,14 +243,13 @@ async def test_a_file_is_never_replayed_twice(tmp_path: Path) -> None:
 
 
 async def test_a_file_that_cannot_be_read_keeps_nobody_from_starting(
-    backend: Script, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    backend: Script, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(front, "LEASE_SECONDS", 0)
     left_behind(tmp_path, "dead", [Kept("a", 5, FACTS)])
     (tmp_path / "folder.jsonl").mkdir()
     books = NoBooks()
     books.late = [late("b")]
-    ledger = BatchedLedger(backend, books, spool=spool(tmp_path))
+    ledger = BatchedLedger(backend, books, spool=spool(tmp_path), grace_seconds=0.0)
     await ledger.start()
     assert await ledger.sweep() == 1
     await ledger.aclose()
@@ -296,9 +295,8 @@ async def test_a_replay_goes_on_after_another_outage(
     monkeypatch.setattr(front, "REPLAYED_AT_ONCE", 2)
     monkeypatch.setattr(front, "ENDING_PATIENCE", 0.0)
     monkeypatch.setattr(front, "TICK_SECONDS", 0.001)
-    monkeypatch.setattr(front, "LEASE_SECONDS", 0)
     monkeypatch.setattr(lanes, "FIRST_RETRY", 0.001)
-    ledger = BatchedLedger(backend, NoBooks(), spool=spool(tmp_path))
+    ledger = BatchedLedger(backend, NoBooks(), spool=spool(tmp_path), grace_seconds=0.0)
     await ledger.start()
     left_behind(tmp_path, "dead", [Kept(str(n), n, FACTS) for n in range(5)])
     backend.fault = away
@@ -385,7 +383,6 @@ async def test_the_sweep_leaves_alone_what_is_in_a_file(
     backend: Script, ledger: BatchedLedger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One file is that of a worker that lives: it replays it itself."""
-    monkeypatch.setattr(front, "LEASE_SECONDS", 0)
     living = left_behind(tmp_path, "living", [Kept("a", 5, FACTS)], dead=False)
     books = NoBooks()
     books.late = [late("a"), late("b")]
@@ -399,7 +396,6 @@ async def test_the_sweep_leaves_alone_what_is_in_a_file(
 async def test_the_sweep_waits_for_the_file_to_drain(
     backend: Script, ledger: BatchedLedger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(front, "LEASE_SECONDS", 0)
     backend.fault = away
     await ledger.settle("a", 5, FACTS)
     books = NoBooks()

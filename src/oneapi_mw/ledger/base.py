@@ -194,7 +194,8 @@ class Ledger(Protocol):
 
     async def sweep(self, *, limit: int = 500) -> int:
         """End holds whose lease ran out: at the last mark or `fallback`, whichever is more; without a mark as `OnCrash`
-        says, external ones excepted. Returns how many."""
+        says, external ones excepted. Returns how many. Where other processes may know better, none for one lease after
+        a start or an outage: they need the time to renew and to say what they know."""
 
     async def expire(self, keys: Sequence[str]) -> int:
         """End those external holds whose time is over, as a sweep would. Returns how many."""

@@ -36,6 +36,8 @@ MAX_UNANSWERED = 20_000
 RESERVE_PATIENCE = 2.0  # seconds a reserve or extend waits for the database
 ENDING_PATIENCE = 5.0  # seconds the caller of an ending waits; the ending itself is never given up
 DRAIN_SECONDS = 30.0
+GRACE_SECONDS = float(LEASE_SECONDS)
+"""How long nothing is swept after a start or an outage: whoever is alive has renewed by then."""
 REPLAYED_AT_ONCE = 1000
 TICK_SECONDS = 0.25
 
@@ -63,7 +65,7 @@ class BatchedLedger:
     Args:
         spool: where endings are kept meanwhile, closed with the ledger.
         on_crash: what a sweep charges for holds without a mark.
-        sweep_at_start: end the holds that a crash left behind, as far as their leases have ended.
+        grace_seconds: how long nothing is swept after a start or an outage.
         drain_seconds: how long `aclose` waits for a database that is away before it gives the endings up.
     """
 
@@ -74,7 +76,7 @@ class BatchedLedger:
         *,
         spool: Spool | None = None,
         on_crash: OnCrash = "prompt_cost",
-        sweep_at_start: bool = False,
+        grace_seconds: float = GRACE_SECONDS,
         drain_seconds: float = DRAIN_SECONDS,
     ) -> None:
         self._backend = backend
@@ -83,7 +85,7 @@ class BatchedLedger:
         self._orphans: list[Orphan] = []
         self._replaying = asyncio.Lock()
         self._on_crash = on_crash
-        self._sweep_at_start = sweep_at_start
+        self._grace_seconds = grace_seconds
         self._drain_seconds = drain_seconds
         self._lanes: list[Lane] = []
         self._tasks: list[asyncio.Task[None]] = []
@@ -94,6 +96,7 @@ class BatchedLedger:
         self._closing = False
         self._renewed_at: float | None = None  # by the wall clock: a machine that slept has renewed nothing, either
         self._renewals_missed_at = -math.inf
+        self._started_at = math.inf
 
     @property
     def remind_below(self) -> Quota:
@@ -105,16 +108,14 @@ class BatchedLedger:
 
     async def start(self) -> None:
         self._loop = asyncio.get_running_loop()
-        self._closing = False
+        self._closing, self._started_at = False, math.inf
         try:
             await self._backend.start()
             lanes = range(self._backend.lanes)
             self._lanes = [Lane(partial(self._backend.run, n), self._deliver, self._keep) for n in lanes]
             self._tasks = [asyncio.create_task(lane.run(), name="oneapi_mw.ledger") for lane in self._lanes]
             await self._replay()
-            if self._sweep_at_start:
-                while await self.sweep():
-                    pass
+            self._started_at = self._loop.time()
         except Away as exc:
             await self._stop()
             raise StoreUnavailable(f"The ledger's database cannot be reached: {exc}", retry_after=1) from exc
@@ -181,17 +182,18 @@ class BatchedLedger:
         self._renewed_at = now
 
     async def sweep(self, *, limit: int = 500) -> int:
-        """As the interface says; but nothing for one lease after an outage, and no hold whose ending is in a spool.
+        """As the interface says; but nothing for a grace after a start or an outage, and no hold whose ending is in a
+        spool.
 
-        While the database was away nobody could renew, and the workers still know what their requests cost. The
-        same holds when this machine stood still; whether it did, its own renewals tell. What dead workers knew is
-        replayed first.
+        While the database was away nobody could renew, and the workers still know what their requests cost; who
+        starts does not know whether it was. The same holds when this machine stood still; whether it did, its own
+        renewals tell. What dead workers knew is replayed first, before the grace and after it.
         """
         now = self._running_loop().time()
-        if any(lane.away or now < lane.back_at + LEASE_SECONDS for lane in self._lanes):
+        waited_since = max(self._started_at, self._renewals_missed_at, *(lane.back_at for lane in self._lanes))
+        if any(lane.away for lane in self._lanes) or now < waited_since + self._grace_seconds:
             return 0
-        overdue = self._renewed_at is not None and abs(time.time() - self._renewed_at) >= LEASE_SECONDS
-        if overdue or now < self._renewals_missed_at + LEASE_SECONDS:
+        if self._renewed_at is not None and abs(time.time() - self._renewed_at) >= LEASE_SECONDS:
             return 0
         await self._replay()
         if self._spool is not None and self._spool.outstanding:

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 from sqlalchemy import URL
 
 from oneapi_mw.ledger.base import Ledger, OnCrash
+from oneapi_mw.ledger.batch import GRACE_SECONDS
 from oneapi_mw.ledger.spool import Spooling
 from oneapi_mw.ledger.sql import sql_ledger
 
@@ -29,13 +30,21 @@ def open_ledger(
     worker: str,
     spooling: Spooling | None = None,
     on_crash: OnCrash = "prompt_cost",
+    grace_seconds: float = GRACE_SECONDS,
 ) -> Ledger:
     """The ledger of the database at `url`; call `start` before use.
 
     Args:
         worker: who this process is, unlike any other at the same database; at most 64 characters.
-        spooling, on_crash: as in `sql_ledger`.
+        spooling, on_crash, grace_seconds: as in `sql_ledger`.
 
     Raises: `ValueError` for a database there is no ledger for.
     """
-    return sql_ledger(url.sqlalchemy, worker=worker, connect=url.connect_args(), spooling=spooling, on_crash=on_crash)
+    return sql_ledger(
+        url.sqlalchemy,
+        worker=worker,
+        connect=url.connect_args(),
+        spooling=spooling,
+        on_crash=on_crash,
+        grace_seconds=grace_seconds,
+    )

@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import URL
 
 from oneapi_mw.ledger.base import OnCrash
-from oneapi_mw.ledger.batch import BatchedLedger
+from oneapi_mw.ledger.batch import GRACE_SECONDS, BatchedLedger
 from oneapi_mw.ledger.books import SqlBooks
 from oneapi_mw.ledger.database import Database
 from oneapi_mw.ledger.mysql import MysqlBackend
@@ -26,6 +26,7 @@ def sql_ledger(
     connect: Mapping[str, Any] | None = None,
     spooling: Spooling | None = None,
     on_crash: OnCrash = "prompt_cost",
+    grace_seconds: float = GRACE_SECONDS,
 ) -> BatchedLedger:
     """The ledger of the database at `url`, a SQLAlchemy URL whose driver is asyncio's. Nothing is opened yet.
 
@@ -34,6 +35,8 @@ def sql_ledger(
         connect: what the driver must be told besides: TLS, Unix socket.
         spooling: where endings outlast this process while the database is away. `None`: nowhere.
         on_crash: what is charged for holds whose worker was lost before it noted what they cost.
+        grace_seconds: how long nothing is swept after a start or an outage. Less than a lease only where no other
+            process, here or elsewhere, can be at work on the same database.
 
     Raises: `ValueError` for a database there is no ledger for.
     """
@@ -42,7 +45,7 @@ def sql_ledger(
         SqlBooks(Database(url, connect), worker=worker),
         spool=spooling.open(spool_name(url), worker) if spooling is not None else None,
         on_crash=on_crash,
-        sweep_at_start=url.get_backend_name() == "sqlite",  # most often alone: nobody else would
+        grace_seconds=grace_seconds,
     )
 
 
