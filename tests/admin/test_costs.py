@@ -43,6 +43,7 @@ async def test_a_settled_request_shows_what_was_charged(world: World) -> None:
         "cost_usd",
         "state",
         "estimated",
+        "adjusted",
         "created_at",
         "updated_at",
     }
@@ -57,6 +58,19 @@ async def test_a_request_that_failed_cost_nothing(world: World) -> None:
     body = (await world.get(PATH + ID)).json()
 
     assert (body["state"], body["quota"], body["cost_usd"]) == ("void", 0, 0)
+
+
+async def test_a_corrected_estimate_shows_the_cost_and_by_how_much_it_was_wrong(world: World) -> None:
+    alice, ledger = world["alice"], await world.books()
+    await ledger.reserve(Reserve(ID, alice.user.id, alice.token.id, 750, lease_seconds=0, fallback=700))
+    await ledger.sweep()
+    body = (await world.get(PATH + ID)).json()
+    assert (body["quota"], body["estimated"], body["adjusted"]) == (700, True, 0)
+
+    await ledger.settle(ID, 500, LogFacts())
+    body = (await world.get(PATH + ID)).json()
+    assert (body["state"], body["quota"], body["cost_usd"]) == ("final", 500, 0.001)
+    assert (body["estimated"], body["adjusted"]) == (False, 200)
 
 
 async def test_a_free_request_has_a_cost_of_nothing(world: World) -> None:

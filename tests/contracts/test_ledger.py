@@ -191,9 +191,9 @@ async def test_a_lost_hold_is_settled_at_its_fallback_or_mark(bank: Bank | Memor
     assert await ledger.sweep() == 1
     assert await ledger.sweep() == 0
 
-    assert await ledger.settle(unmarked.key, 1, FACTS) == Settled(unmarked.key, "settled", 30, False)
-    assert await ledger.settle(marked.key, 1, FACTS) == Settled(marked.key, "settled", 70, False)
-    assert await ledger.settle(denied.key, 1, FACTS) == Settled(denied.key, "settled", 80, False)
+    assert await ledger.settle(unmarked.key, 30, FACTS) == Settled(unmarked.key, "settled", 30, False)
+    assert await ledger.settle(marked.key, 70, FACTS) == Settled(marked.key, "settled", 70, False)
+    assert await ledger.settle(denied.key, 80, FACTS) == Settled(denied.key, "settled", 80, False)
     assert await ledger.settle(living.key, 1, FACTS) == Settled(living.key, "settled", 1, True)
     assert await ledger.user_balance(user) == Balance(819, 181, 4)
 
@@ -218,8 +218,8 @@ async def test_what_a_lost_hold_costs_is_a_policy_until_something_is_noted(
 
     assert await ledger.sweep() == 3
 
-    assert await ledger.settle(unmarked.key, 1, FACTS) == Settled(unmarked.key, state, charged, False)
-    assert await ledger.settle(marked.key, 1, FACTS) == Settled(marked.key, "settled", 70, False)
+    assert await ledger.settle(unmarked.key, charged, FACTS) == Settled(unmarked.key, state, charged, False)
+    assert await ledger.settle(marked.key, 70, FACTS) == Settled(marked.key, "settled", 70, False)
     assert await ledger.settle(external.key, 1, FACTS) == Settled(external.key, "settled", 30, False)
     assert await ledger.void(renewed.key) == Settled(renewed.key, "void", 0, True)
     assert await ledger.user_balance(user) == Balance(1900 - charged, 100 + charged, 2 + (state == "settled"))

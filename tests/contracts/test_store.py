@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from oneapi_mw.ids import token_key
-from oneapi_mw.ledger.base import Denied, Held, Ledger, LogFacts, Reserve
+from oneapi_mw.ledger.base import Denied, Held, Ledger, LogFacts, OnCrash, Reserve
 from oneapi_mw.ledger.books import SqlBooks
 from oneapi_mw.ledger.database import Database as LedgerDatabase
 from oneapi_mw.ledger.open import open_ledger
@@ -42,11 +42,14 @@ class Bench:
     shared: Shared | None
     stack: AsyncExitStack
 
-    async def ledger(self) -> Ledger:
+    async def ledger(self, *, on_crash: OnCrash = "prompt_cost") -> Ledger:
         if isinstance(self.store, MemoryStore):
+            self.store.ledger.on_crash = on_crash
             return self.store.ledger
         assert self.shared is not None
-        ledger = open_ledger(self.shared.url, worker=f"worker-{secrets.token_hex(4)}", grace_seconds=0)
+        ledger = open_ledger(
+            self.shared.url, worker=f"worker-{secrets.token_hex(4)}", on_crash=on_crash, grace_seconds=0
+        )
         await ledger.start()
         self.stack.push_async_callback(ledger.aclose)
         return ledger
@@ -809,7 +812,37 @@ async def test_a_swept_request_costs_an_estimate(bench: Bench) -> None:
 
     cost = await bench.store.costs.get(request.key)
     assert cost is not None
-    assert (cost.quota, cost.state, cost.estimated) == (25, "final", True)
+    assert (cost.quota, cost.state, cost.estimated, cost.adjusted) == (25, "final", True, 0)
+
+
+@pytest.mark.parametrize("policy", ["prompt_cost", "void"])
+@pytest.mark.parametrize("final", [None, 0, 25, 60])
+async def test_an_estimate_that_was_corrected_says_so(bench: Bench, policy: OnCrash, final: int | None) -> None:
+    ledger = await bench.ledger(on_crash=policy)
+    alice = await bench.user()
+    token = await bench.token(alice, unlimited_quota=False, remain_quota=1000)
+    request = Reserve(secrets.token_hex(16), alice.id, token.id, 80, lease_seconds=0, fallback=25)
+    await ledger.reserve(request)
+    await ledger.sweep()
+    estimate = await bench.store.costs.get(request.key)
+    await (ledger.void(request.key) if final is None else ledger.settle(request.key, final, LogFacts()))
+
+    cost = await bench.store.costs.get(request.key)
+    assert cost is not None
+    assert estimate is not None
+    assert (estimate.estimated, cost.estimated) == (True, False)
+    assert (cost.quota, cost.adjusted) == (final or 0, estimate.quota - (final or 0))
+    assert cost.state == ("void" if policy == "void" and not final else "final")
+    assert cost.updated_at >= estimate.updated_at
+    rows, _ = await bench.store.logs.list(LogFilter(user_id=alice.id), Page(descending=False))
+    consumed = [row.quota for row in rows if row.type == 2]
+    assert consumed == ([] if policy == "void" else [25])
+    said = f"request {request.key}: {estimate.quota} was charged by estimate, it cost {cost.quota}"
+    told = [(row.type, row.request_id, row.quota, row.content, row.username) for row in rows if row.type != 2]
+    assert told == [(3, request.key, cost.adjusted, said, alice.username)] * bool(cost.adjusted)
+    shown = await bench.store.tokens.get(token.uuid)
+    assert shown is not None
+    assert shown.remain_quota == 1000 - cost.quota
 
 
 # --- options and sessions ------------------------------------------------------------------------------------------

@@ -122,7 +122,19 @@ class Bank:
 
     async def charges(self) -> list[tuple[int, int, int]]:
         """User, token and quota of every charge, as the log has them."""
-        return [(row["user_id"], row["token_id"], row["quota"]) for row in await self.rows("SELECT * FROM logs")]
+        charges = await self.rows("SELECT * FROM logs WHERE type <> 3")
+        return [(row["user_id"], row["token_id"], row["quota"]) for row in charges]
+
+    async def adjustments(self) -> list[tuple[int, int | None, int]]:
+        """User, token and amount of every entry that corrects a hold, those of users first."""
+        entries = await self.rows("SELECT * FROM billing_entries WHERE kind = 'adjust' ORDER BY id")
+        found = [(row["user_id"], row["token_id"], row["amount"]) for row in entries]
+        return sorted(found, key=lambda entry: entry[1] is not None)
+
+    async def told(self) -> list[tuple[int, str, int]]:
+        """User, request and quota of the log rows of corrections."""
+        rows = await self.rows("SELECT user_id, request_id, quota FROM logs WHERE type = 3 ORDER BY id")
+        return [(row["user_id"], row["request_id"], row["quota"]) for row in rows]
 
     async def aclose(self) -> None:
         for ledger in self._opened:
@@ -159,6 +171,17 @@ class MemoryBank:
 
     async def charges(self) -> list[tuple[int, int, int]]:
         return [(entry.user_id, entry.token_id, entry.quota) for entry in self.only.log]
+
+    async def adjustments(self) -> list[tuple[int, int | None, int]]:
+        found: list[tuple[int, int | None, int]] = [(each.user_id, None, each.amount) for each in self.only.corrections]
+        for each in self.only.corrections:
+            hold = self.only.holds[each.key]
+            if hold.limited and each.amount:
+                found.append((each.user_id, hold.request.token_id, each.amount))
+        return found
+
+    async def told(self) -> list[tuple[int, str, int]]:
+        return [(each.user_id, each.key, each.amount) for each in self.only.corrections if each.amount]
 
     async def aclose(self) -> None:
         await self.only.aclose()

@@ -27,6 +27,11 @@ DEVIATIONS = [
     ("UPDATE logs SET quota = quota + 1", "I-9 hold settled"),
     ("UPDATE billing_holds SET lease_until = 0", "I-6 hold open"),
     ("UPDATE billing_holds SET kind = 'external'", "I-17 hold open"),
+    ("UPDATE billing_holds SET estimated = (state = 9)", "I-18 entry hold-user-swept"),
+    ("UPDATE billing_holds SET final = 1", "I-18 entry hold-user-swept"),
+    ("UPDATE billing_entries SET kind = 'gift' WHERE token_id IS NULL", "I-18 entry hold-user-swept"),
+    ("UPDATE billing_entries SET amount = amount + 1 WHERE kind = 'adjust' AND token_id IS NULL", "I-18 hold swept"),
+    ("DELETE FROM billing_entries WHERE kind = 'adjust' AND token_id IS NOT NULL", "I-18 hold swept"),
 ]
 """A statement that spoils the books, and the finding it must lead to."""
 
@@ -42,6 +47,9 @@ async def test_every_deviation_is_found(backend: str, spoil: str, finding: str, 
         for key in ("settled", "open"):
             await ledger.reserve(reserve(user, token, 100, key=key))
         await ledger.settle("settled", 60, FACTS)
+        await ledger.reserve(reserve(user, token, 100, key="swept", fallback=20, lease_seconds=0))
+        await ledger.sweep()
+        await ledger.settle("swept", 15, FACTS)
         await bank.channels(3)
         assert await ledger.audit() == []
 

@@ -15,7 +15,8 @@ from oneapi_mw.ledger import batch as front
 from oneapi_mw.ledger import lane as lanes
 from oneapi_mw.ledger.base import Balance, Denied, Finding, Held, LogFacts, Settled
 from oneapi_mw.ledger.batch import BatchedLedger
-from oneapi_mw.ledger.operation import Away, Batch, Ending, Late
+from oneapi_mw.ledger.operation import SETTLED, Away, Batch, Ending, Late
+from oneapi_mw.ledger.rows import answer_ended
 from oneapi_mw.ledger.spool import Orphan, Spool
 from tests.ledger.bank import FACTS, reserve
 
@@ -57,12 +58,21 @@ class Script:
 class NoBooks:
     def __init__(self) -> None:
         self.late: list[Late] = []
+        self.corrected: list[tuple[str, int]] = []
+        self.faults: list[Exception] = []
+        """What the next corrections raise, the last one first."""
 
     async def renew(self, marks: Mapping[str, int]) -> None: ...
 
     async def expired(self, limit: int, *, keys: Sequence[str] | None = None) -> Sequence[Late]:
         found, self.late = self.late[:limit], self.late[limit:]
         return found
+
+    async def correct(self, key: str, cost: int) -> Settled:
+        if self.faults:
+            raise self.faults.pop()
+        self.corrected.append((key, cost))
+        return Settled(key, "settled", 30, False, adjusted=30 - cost)
 
     async def user_balance(self, user_id: int) -> Balance:
         return Balance(0, 0)
@@ -441,3 +451,76 @@ async def test_holds_of_a_crash_are_swept_a_grace_after_the_start(backend: Scrip
     await ledger.aclose()
 
     assert backend.batches == [["Ending 0", "Ending 1", "Ending 2"]]
+
+
+class Swept(Script):
+    """A backend whose holds have all been ended by a sweep."""
+
+    async def run(self, lane: int, batch: Batch) -> None:
+        await super().run(lane, batch)
+        for ending in batch.endings:
+            answer_ended(ending, SETTLED, 30, True)
+
+
+@pytest.fixture
+async def late_ledger(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[tuple[BatchedLedger, NoBooks]]:
+    monkeypatch.setattr(lanes, "FIRST_RETRY", 0.001)
+    monkeypatch.setattr(lanes, "LAST_RETRY", 0.001)
+    books = NoBooks()
+    started = BatchedLedger(Swept(), books, grace_seconds=0.0, drain_seconds=0.05)
+    await started.start()
+    yield started, books
+    await started.aclose()
+
+
+async def test_an_ending_after_a_sweep_is_answered_when_it_is_corrected(
+    late_ledger: tuple[BatchedLedger, NoBooks],
+) -> None:
+    ledger, books = late_ledger
+    answers = await asyncio.gather(ledger.settle("a", 5, FACTS), ledger.void("b"), ledger.void("a"))
+
+    assert [(answer.adjusted, answer.cost) for answer in answers] == [(25, 5), (30, 0), (30, 0)]
+    assert {answer.charged for answer in answers} == {30}
+    assert books.corrected == [("a", 5), ("b", 0), ("a", 0)]
+
+
+async def test_a_sweep_that_comes_second_corrects_nothing(late_ledger: tuple[BatchedLedger, NoBooks]) -> None:
+    ledger, books = late_ledger
+    books.late = [late("a")]
+    assert await ledger.sweep() == 0
+    assert books.corrected == []
+
+
+async def test_a_correction_outlasts_an_outage_and_nothing_else_is_done_again(
+    late_ledger: tuple[BatchedLedger, NoBooks],
+) -> None:
+    ledger, books = late_ledger
+    books.faults = [StoreUnavailable("no route")] * 3
+    await asyncio.gather(ledger.settle("a", 5, FACTS), ledger.extend("b", 1), ledger.settle("c", 6, FACTS))
+
+    assert sorted(books.corrected) == [("a", 5), ("c", 6)]
+    assert isinstance(ledger._backend, Swept)
+    assert ledger._backend.batches == [["Ending a", "Ending c", "Extension b"]]
+    assert await ledger.sweep() == 0  # that was the outage of the very database
+
+
+async def test_a_correction_that_cannot_be_booked_fails_alone(late_ledger: tuple[BatchedLedger, NoBooks]) -> None:
+    ledger, books = late_ledger
+    fault = ValueError("the balance would leave its range")
+    books.faults = [fault, fault]  # once among others, once by itself
+    answers = await asyncio.gather(ledger.settle("a", 5, FACTS), ledger.settle("b", 6, FACTS), return_exceptions=True)
+    assert [getattr(answer, "cost", answer) for answer in answers] == [fault, 6]
+
+
+async def test_closing_names_the_corrections_that_were_not_booked(
+    late_ledger: tuple[BatchedLedger, NoBooks], caplog: pytest.LogCaptureFixture
+) -> None:
+    ledger, books = late_ledger
+    books.faults = [StoreUnavailable("no route")] * 10_000
+    settling = asyncio.ensure_future(ledger.settle("a", 5, FACTS))
+    await asyncio.sleep(0)
+    await ledger.aclose()
+    with pytest.raises(NotStarted):
+        await settling
+    assert "hold a was not ended at 5 before shutdown" in caplog.text
+    assert ledger._unanswered == 0

@@ -19,7 +19,8 @@ _REQUEST_ID = re.compile(r"[0-9A-Za-z]{1,32}")
 
 
 def cost_view(cost: CostRecord) -> dict[str, Any]:
-    """While `state` is `pending`, `quota` is what is set aside, not what will be charged."""
+    """While `state` is `pending`, `quota` is what is set aside, not what will be charged. Of an estimate that was
+    corrected it is the true cost, and `adjusted` says by how much the estimate was too high, or, negative, too low."""
     return {
         "uuid": cost.uuid,
         "created_time": cost.created_time,
@@ -29,6 +30,7 @@ def cost_view(cost: CostRecord) -> dict[str, Any]:
         "cost_usd": cost.quota / QUOTA_PER_USD,
         "state": cost.state,
         "estimated": cost.estimated,
+        "adjusted": cost.adjusted,
         "created_at": cost.created_at,
         "updated_at": cost.updated_at,
     }

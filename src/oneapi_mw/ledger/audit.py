@@ -13,6 +13,7 @@ from typing import Any
 
 from oneapi_mw.immutable import immutable
 from oneapi_mw.ledger.base import CONSUMED, EXTERNAL, EXTERNAL_USE, LEASE_SECONDS, Finding
+from oneapi_mw.ledger.corrections import KIND, OF_TOKEN, OF_USER
 from oneapi_mw.ledger.operation import OPEN, SETTLED
 
 _CHARGES = f"""
@@ -21,6 +22,14 @@ _CHARGES = f"""
     WHERE l.type = {CONSUMED} OR (l.type = {EXTERNAL_USE} AND h.kind = '{EXTERNAL}')
 """
 """Log rows that charge. Other rows of the second type tell what a charge consists of."""
+
+
+def _corrections(prefix: str) -> str:
+    """Entries that correct holds: one at most of each prefix, because keys are unique."""
+    key_at = len(prefix) + 1
+    return f"""(
+            SELECT e.*, SUBSTR(e.key, {key_at}) AS hold_key FROM billing_entries e
+            WHERE SUBSTR(e.key, 1, {len(prefix)}) = '{prefix}')"""
 
 
 @immutable
@@ -182,6 +191,30 @@ CHECKS = (
         """,
     ),
     Check(
+        "I-18",
+        "entry",
+        "corrects an estimate of {expected} by {actual}, which it cannot: it was none, or less",
+        f"""
+        SELECT u.key, COALESCE(h.final, 0), u.amount
+        FROM {_corrections(OF_USER)} u LEFT JOIN billing_holds h ON h.key = u.hold_key
+        WHERE h.key IS NULL OR NOT h.estimated OR h.state = :open OR h.kind = '{EXTERNAL}' OR u.amount > h.final
+            OR u.user_id <> h.user_id OR u.token_id IS NOT NULL OR u.kind <> '{KIND}'
+        """,
+    ),
+    Check(
+        "I-18",
+        "hold",
+        "its correction is {expected} for its API key, but {actual} was booked",
+        f"""
+        SELECT h.key, CASE WHEN h.token_limited THEN COALESCE(u.amount, 0) ELSE 0 END, COALESCE(t.amount, 0)
+        FROM billing_holds h
+        LEFT JOIN {_corrections(OF_USER)} u ON u.hold_key = h.key
+        LEFT JOIN {_corrections(OF_TOKEN)} t ON t.hold_key = h.key
+        WHERE CASE WHEN h.token_limited THEN COALESCE(u.amount, 0) ELSE 0 END <> COALESCE(t.amount, 0)
+            OR t.token_id <> h.token_id OR t.kind <> '{KIND}'
+        """,
+    ),
+    Check(
         "I-6",
         "hold",
         "still open, though its lease ended {actual} ms ago",
@@ -239,6 +272,14 @@ EXPLANATIONS = {
     "I-9 hold": Explanation(
         "the user is shown another amount than was charged",
         "the hold is right: set the quota of the row of its request to the hold's final",
+    ),
+    "I-18 entry": Explanation(
+        "quota was given or taken as if an estimate had been wrong, and there is no estimate that explains it",
+        f"find who writes to billing_entries; {_ENTRY}",
+    ),
+    "I-18 hold": Explanation(
+        "a request turned out to cost more or less than estimated, and its user was told but its API key was not",
+        "set the key's quota to what should remain",
     ),
     "I-17 hold": Explanation(
         "a service has booked consumption and what for is not recorded",

@@ -5,7 +5,10 @@ consumed, return the rest) or `void` (return everything). All operations are ide
 
     (none) --reserve--> open --extend*--> open --settle--> settled
                          |                  |----void----> void
-                         '-- lease ended --sweep--> settled (estimated) or void, as `OnCrash` says
+                         '-- lease ended --sweep--> settled or void (estimated), as `OnCrash` says
+
+A worker that was only cut off from the database comes back knowing what its swept hold did cost. The hold stays as it
+is; its first ending books the difference, see `ledger.corrections`.
 
 A hold of kind `external` is somebody else's: its lease is the time that was agreed for it, so nobody renews it, and
 when it ends the amount set aside is charged.
@@ -120,7 +123,7 @@ class LogFacts:
 
 @immutable
 class Settled:
-    """How a hold ended. The same for every repeated call with its key."""
+    """How a hold ended. The same for every repeated call with its key, but for what was adjusted in between."""
 
     key: str
     state: HoldState
@@ -130,6 +133,13 @@ class Settled:
     spooled: bool = False
     """The database is away and the ending is safe on the local disk: `charged` is what will be charged, unless the
     hold has ended otherwise by then."""
+    adjusted: Quota = 0
+    """What was given back, or, negative, taken besides, because a sweep had ended the hold at an estimate."""
+
+    @property
+    def cost(self) -> Quota:
+        """What the payer has paid in the end."""
+        return self.charged - self.adjusted
 
 
 @immutable
@@ -179,7 +189,8 @@ class Ledger(Protocol):
     async def settle(self, key: str, final: Quota, facts: LogFacts) -> Settled:
         """End the hold: charge `final` (never refused for lack of balance), return the rest, write log and cost.
 
-        With state `void` and `first` false in the answer when the hold had been voided before.
+        With state `void` and `first` false in the answer when the hold had been voided before. A hold that was swept
+        is corrected by its first ending, whether that is this or a `void`; one of kind `external` never.
         Raises `KeyError` for a key that was never reserved. While the backend is away the ending, like that of
         `void`, is kept and carried out as soon as it is back: with a spool it is on the local disk when this returns
         (`Settled.spooled`); without one only this process knows of it, and `StoreUnavailable` says so.

@@ -6,7 +6,8 @@ commit is shared by all of them.
 
     caller --put--> lane --batch--> backend.run --answers--> callers
                                       |-- database away: the same batch again, later; endings also into the spool
-                                      '-- a member is bad: every member by itself
+                                      |-- a member is bad: every member by itself
+                                      '-- an ending came after a sweep: on to the lane of corrections
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from oneapi_mw.errors import NotStarted, StoreUnavailable
 from oneapi_mw.ledger.base import LEASE_SECONDS, Balance, Denied, Finding, Held, LogFacts, OnCrash, Reserve, Settled
 from oneapi_mw.ledger.lane import Lane, expire, overdue
 from oneapi_mw.ledger.limits import check_amounts, check_key
-from oneapi_mw.ledger.operation import Away, Backend, Ending, Extension, Late, Operation, Reservation
+from oneapi_mw.ledger.operation import Away, Backend, Batch, Ending, Extension, Late, Operation, Reservation
 from oneapi_mw.ledger.spool import Orphan, Spool
 from oneapi_mw.ledger.spool_file import Kept
 from oneapi_mw.types import Quota
@@ -48,6 +49,9 @@ class Books(Protocol):
     async def renew(self, marks: Mapping[str, Quota]) -> None: ...
     async def expired(self, limit: int, *, keys: Sequence[str] | None = None) -> Sequence[Late]:
         """Open holds whose lease has ended; of `keys` the external ones."""
+
+    async def correct(self, key: str, cost: Quota) -> Settled:
+        """Book, once, what a hold that a sweep has ended should have been charged."""
 
     async def user_balance(self, user_id: int) -> Balance: ...
     async def token_balance(self, token_id: int) -> Balance: ...
@@ -87,7 +91,7 @@ class BatchedLedger:
         self._on_crash = on_crash
         self._grace_seconds = grace_seconds
         self._drain_seconds = drain_seconds
-        self._lanes: list[Lane] = []
+        self._lanes: list[Lane] = []  # those of the backend, and behind them that of corrections
         self._tasks: list[asyncio.Task[None]] = []
         self._reserving: dict[str, Reservation] = {}  # by key, from hand-over to answer
         self._unanswered = 0
@@ -113,6 +117,9 @@ class BatchedLedger:
             await self._backend.start()
             lanes = range(self._backend.lanes)
             self._lanes = [Lane(partial(self._backend.run, n), self._deliver, self._keep) for n in lanes]
+            self._corrections = Lane(self._correct, self._finish, self._keep)
+            self._reservations, self._endings = self._lanes[0], self._lanes[-1]
+            self._lanes.append(self._corrections)
             self._tasks = [asyncio.create_task(lane.run(), name="oneapi_mw.ledger") for lane in self._lanes]
             await self._replay()
             self._started_at = self._loop.time()
@@ -274,11 +281,26 @@ class BatchedLedger:
             before.followers.append(operation)
         elif isinstance(operation, Reservation):
             self._reserving[operation.key] = operation
-            self._lanes[0].put(operation)
+            self._reservations.put(operation)
         else:
-            self._lanes[-1].put(operation)
+            self._endings.put(operation)
 
     def _deliver(self, operation: Operation) -> None:
+        """Hand the answer to the caller; but an ending that came after a sweep is not over yet."""
+        if isinstance(operation, Ending) and operation.late:
+            self._corrections.put(operation)
+        else:
+            self._finish(operation)
+
+    async def _correct(self, batch: Batch) -> None:
+        """Rare enough for a transaction each."""
+        for ending in batch.endings:
+            try:
+                ending.answer = await self._books.correct(ending.key, ending.final)
+            except StoreUnavailable as exc:
+                raise Away(str(exc)) from exc
+
+    def _finish(self, operation: Operation) -> None:
         """Hand the answer to the caller, if it still waits."""
         operation.answered = True
         self._unanswered -= 1
@@ -344,14 +366,14 @@ class BatchedLedger:
     def _give_up(self) -> None:
         """Answer what is left, and name the holds that stay open for a sweep to find."""
         while left := [operation for lane in self._lanes for operation in lane.abandon()]:
-            for operation in left:
+            for operation in dict.fromkeys(left):  # one that waits for its correction may be in two
                 if isinstance(operation, Ending) and operation.file is not None:
                     log.warning("hold %s is to be ended at %d from a file", operation.key, operation.final)
                     operation.file = None
                 elif isinstance(operation, Ending) and not operation.swept:
                     log.error("hold %s was not ended at %d before shutdown", operation.key, operation.final)
                 operation.answer = _closed()
-                self._deliver(operation)
+                self._finish(operation)
         self._tasks, self._lanes, self._orphans = [], [], []
         if self._ticker is not None:
             self._ticker.cancel()

@@ -7,7 +7,8 @@ from itertools import islice
 
 from sqlalchemy import case, literal_column, select, update
 
-from oneapi_mw.ledger.base import EXTERNAL, LEASE_SECONDS, Balance, Finding
+from oneapi_mw.ledger.base import EXTERNAL, LEASE_SECONDS, Balance, Finding, Settled
+from oneapi_mw.ledger.corrections import correct
 from oneapi_mw.ledger.database import Database
 from oneapi_mw.ledger.examine import examine
 from oneapi_mw.ledger.operation import OPEN, Late
@@ -56,6 +57,10 @@ class SqlBooks:
         async with self._database.snapshot() as connection:
             rows = (await connection.execute(late)).all()
         return [Late(key, stored_facts(facts), mark < 0 and kind != EXTERNAL) for key, facts, mark, kind in rows]
+
+    async def correct(self, key: str, cost: Quota) -> Settled:
+        async with self._database.writing() as connection:
+            return await correct(connection, key, cost)
 
     async def user_balance(self, user_id: int) -> Balance:
         columns = (_USERS.c.quota, _USERS.c.used_quota, _USERS.c.request_count)

@@ -28,6 +28,8 @@ class Credit:
     remark: str = ""
     actor_id: int | None = None
     """The administrator whose doing it is."""
+    request_id: str = ""
+    """Of the request it is about."""
 
 
 async def book(connection: AsyncConnection, credit: Credit) -> None:
@@ -63,6 +65,7 @@ async def book(connection: AsyncConnection, credit: Credit) -> None:
             type=LOG_TYPES[credit.kind],
             content=credit.remark,
             quota=amount,
+            request_id=credit.request_id,
             created_at=entry.created_at // 1000,
         )
         await insert_row(connection, LOGS, line)

@@ -62,6 +62,9 @@ class MemoryHold:
     created_at: float = field(default_factory=time.time)
     entry: LogEntry | None = None
     """What was logged when it was settled."""
+    estimated: bool = False
+    """Whether a sweep has ended it."""
+    correction: Correction | None = None
     ended_at: float | None = None
     """Unix seconds."""
 
@@ -82,6 +85,24 @@ class LogEntry:
 
 
 @immutable
+class Correction:
+    """What a swept hold did cost, as it became known."""
+
+    key: str
+    user_id: int
+    estimate: Quota
+    cost: Quota
+    uuid: str = field(default_factory=uuid7)
+    created_at: float = field(default_factory=time.time)
+    """Unix seconds."""
+
+    @property
+    def amount(self) -> Quota:
+        """What was given back, or, negative, taken besides."""
+        return self.estimate - self.cost
+
+
+@immutable
 class Reminder:
     """A user has less left than the threshold."""
 
@@ -99,7 +120,8 @@ class MemoryLedger:
         clock: seconds; leases go by it.
         remember: how many ended holds and log entries are kept. A key older than that is unknown again.
 
-    `log` has the settlements, newest last; `holds` what is and was held, by key; `reminders` the events.
+    `log` has the settlements, newest last, and `corrections` what was found out about some of them later; `holds` what
+    is and was held, by key; `reminders` the events.
     """
 
     worker: str = "memory"
@@ -108,6 +130,7 @@ class MemoryLedger:
     remind_below: Quota = REMIND_BELOW
     on_crash: OnCrash = "prompt_cost"
     log: deque[LogEntry] = field(init=False)
+    corrections: deque[Correction] = field(init=False)
     reminders: deque[Reminder] = field(init=False)
     _users: dict[int, _Account] = field(default_factory=dict)
     _tokens: dict[int, _Token] = field(default_factory=dict)
@@ -116,6 +139,7 @@ class MemoryLedger:
 
     def __post_init__(self) -> None:
         self.log = deque(maxlen=self.remember)
+        self.corrections = deque(maxlen=self.remember)
         self.reminders = deque(maxlen=self.remember)
 
     def open_account(self, user_id: int, quota: Quota) -> None:
@@ -253,7 +277,10 @@ class MemoryLedger:
     def _end(self, hold: MemoryHold, final: Quota, facts: LogFacts | None, *, estimated: bool = False) -> Settled:
         request = hold.request
         if hold.state != "open":
-            return Settled(request.key, hold.state, hold.final, False)
+            if hold.estimated and not estimated and request.kind != EXTERNAL and hold.correction is None:
+                self._correct(hold, final)
+            adjusted = 0 if hold.correction is None else hold.correction.amount
+            return Settled(request.key, hold.state, hold.final, False, adjusted=adjusted)
         user, token = self._users[request.user_id], self._tokens[request.token_id]
         for account in (user, token) if hold.limited else (user,):
             account.held -= hold.amount
@@ -262,7 +289,7 @@ class MemoryLedger:
         token.used_quota += final
         token.charged += final if hold.limited else 0
         hold.state, hold.final = ("settled" if facts is not None else "void"), final
-        hold.ended_at = time.time()
+        hold.ended_at, hold.estimated = time.time(), estimated
         unspent = user.quota + user.held
         if unspent < self.remind_below <= unspent + final:
             self.reminders.append(Reminder(request.user_id, unspent, self.remind_below))
@@ -274,3 +301,12 @@ class MemoryLedger:
         if len(self._ended) > self.remember:
             del self.holds[self._ended.popleft()]
         return Settled(request.key, hold.state, final, True)
+
+    def _correct(self, hold: MemoryHold, cost: Quota) -> None:
+        """As `ledger.corrections` says."""
+        user, token = self._users[hold.request.user_id], self._tokens[hold.request.token_id]
+        hold.correction = Correction(hold.request.key, hold.request.user_id, hold.final, cost)
+        self.corrections.append(hold.correction)
+        for account in (user, token) if hold.limited else (user,):
+            account.quota += hold.correction.amount
+            account.credits += hold.correction.amount

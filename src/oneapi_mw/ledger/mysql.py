@@ -18,11 +18,13 @@ from oneapi_mw.ledger import clock
 from oneapi_mw.ledger.base import REMIND_BELOW, Held
 from oneapi_mw.ledger.operation import OPEN, SETTLED, Away, Batch, Ending, Extension, Reservation
 from oneapi_mw.ledger.rows import (
+    ENDED_COLUMNS,
     EVENT_COLUMNS,
     FACT_COLUMNS,
     HOLD_COLUMNS,
     NOTE_COLUMNS,
     REMIND,
+    answer_ended,
     fact_row,
     hold_row,
     note_row,
@@ -190,10 +192,10 @@ class _Transaction:
         for ending in endings.values():
             ending.answer = unknown(ending)
         (rows,) = await self._read(
-            f"SELECT `key`, state, final FROM billing_holds WHERE `key` IN {self._tuple(endings)}"
+            f"SELECT `key`, {ENDED_COLUMNS} FROM billing_holds WHERE `key` IN {self._tuple(endings)}"
         )
-        for key, state, final in rows:
-            endings[key].answer = settled(key, state, final, first=False)
+        for key, *found in rows:
+            answer_ended(endings[key], *found)
 
     def _end_holds(self, ended: Sequence[_Ended]) -> None:
         states = {ending.key: ending.state for ending, *_ in ended}

@@ -64,10 +64,11 @@ class Extension(Operation):
 class Ending(Operation):
     """A settlement, a void (no `facts`, `final` 0) or a sweep (`final` is `BY_ESTIMATE` or `AS_HELD`).
 
-    `spooled` once it was handed to a spool, `file` where it is kept until it has been answered.
+    `spooled` once it was handed to a spool, `file` where it is kept until it has been answered. `late` when a backend
+    has found that a sweep was faster, so that the difference is to be booked.
     """
 
-    __slots__ = ("facts", "file", "final", "spooled")
+    __slots__ = ("facts", "file", "final", "late", "spooled")
 
     def __init__(
         self, key: str, final: Quota, facts: LogFacts | None, future: asyncio.Future[Any], deadline: float
@@ -76,6 +77,7 @@ class Ending(Operation):
         self.final = final
         self.facts = facts
         self.spooled = False
+        self.late = False
         self.file: SpoolFile | None = None
 
     @property

@@ -15,11 +15,13 @@ from oneapi_mw.ledger import clock
 from oneapi_mw.ledger.base import REMIND_BELOW, Held
 from oneapi_mw.ledger.operation import AS_HELD, OPEN, SETTLED, VOID, Away, Batch, Ending, Extension, Reservation
 from oneapi_mw.ledger.rows import (
+    ENDED_COLUMNS,
     EVENT_COLUMNS,
     FACT_COLUMNS,
     HOLD_COLUMNS,
     NOTE_COLUMNS,
     REMIND,
+    answer_ended,
     fact_row,
     hold_row,
     note_row,
@@ -141,7 +143,7 @@ outbox AS (
     GROUP BY channel_id HAVING sum(charged) > 0)
 SELECT key, charged FROM ended
 """  # noqa: S608 -- constants
-_ENDED_HOLDS = "SELECT key, state, final FROM billing_holds WHERE key = ANY($1::text[])"
+_ENDED_HOLDS = f"SELECT key, {ENDED_COLUMNS} FROM billing_holds WHERE key = ANY($1::text[])"  # noqa: S608 -- constants
 
 _OPEN_HOLDS = f"""
 SELECT key, user_id, token_id, token_limited, amount FROM billing_holds
@@ -282,8 +284,8 @@ class PostgresBackend:
                 ending.answer = unknown(ending)
                 late[ending.key] = ending
         if late:
-            for key, state, final in await connection.fetch(_ENDED_HOLDS, list(late)):
-                late[key].answer = settled(key, state, final, first=False)
+            for key, *found in await connection.fetch(_ENDED_HOLDS, list(late)):
+                answer_ended(late[key], *found)
 
     async def _extend(self, connection: Any, extensions: list[Extension]) -> None:
         """Rare enough for a round trip per step."""

@@ -8,8 +8,9 @@ from typing import Any, TypeAlias
 
 from oneapi_mw import jsontext
 from oneapi_mw.ids import uuid7
-from oneapi_mw.ledger.base import CONSUMED, LogFacts, Reserve, Settled
+from oneapi_mw.ledger.base import CONSUMED, EXTERNAL, LogFacts, Reserve, Settled
 from oneapi_mw.ledger.operation import SETTLED, VOID, Ending
+from oneapi_mw.types import Quota
 
 REMIND = "quota_remind"
 """`billing_events.kind` of a balance that fell below the threshold."""
@@ -34,6 +35,9 @@ NOTE_COLUMNS = (
 """The columns of `token_transactions`."""
 EVENT_COLUMNS = ("kind", "user_id", "quota", "threshold", "created_at")
 """The columns of `billing_events` that a settlement writes."""
+
+ENDED_COLUMNS = f"state, final, estimated AND kind <> '{EXTERNAL}'"
+"""What `answer_ended` has to know of a hold: what the time of an external one is up at was agreed, and no estimate."""
 
 HoldRow: TypeAlias = tuple[Any, ...]
 FactRow: TypeAlias = tuple[Any, ...]
@@ -150,11 +154,22 @@ def estimated_facts(noted: Mapping[str, Any]) -> LogFacts:
     return LogFacts(**{**unless_noted, **known})
 
 
+def correction_remark(key: str, estimate: Quota, cost: Quota) -> str:
+    """What a user reads about a request that a sweep had ended."""
+    return f"request {key}: {estimate} was charged by estimate, it cost {cost}"
+
+
 def settled(key: str, state: int, final: int | None, *, first: bool) -> Settled:
     """The answer to an ending, from its hold row."""
     if state == SETTLED:
         return Settled(key, "settled", final or 0, first)
     return Settled(key, "void" if state == VOID else "open", 0, first)
+
+
+def answer_ended(ending: Ending, state: int, final: int | None, estimated: object) -> None:
+    """Answer an ending whose hold had ended before, from the `ENDED_COLUMNS` of its row."""
+    ending.answer = settled(ending.key, state, final, first=False)
+    ending.late = bool(estimated) and not ending.swept
 
 
 def unknown(ending: Ending) -> Settled | KeyError:

@@ -86,10 +86,10 @@ class Spool:
         if decided:
             self._first.pop(ending.key, None)
         if isinstance(ending.answer, Settled):
-            if decided and not ending.answer.first and ending.answer.charged != ending.final:
+            if decided and not ending.answer.first and ending.answer.cost != ending.final:
                 log.warning(
                     "hold %s had ended at %d before the ending at %d that was kept for it in %s",
-                    ending.key, ending.answer.charged, ending.final, file.path.name,
+                    ending.key, ending.answer.cost, ending.final, file.path.name,
                 )  # fmt: skip
         else:
             reason = f"{type(ending.answer).__name__}: {ending.answer}"

@@ -21,7 +21,7 @@ from oneapi_mw.ids import uuid7s
 from oneapi_mw.ledger import sqlite_statements as sql
 from oneapi_mw.ledger.base import REMIND_BELOW, Denied, Held
 from oneapi_mw.ledger.operation import Away, Batch, Ending, Extension, Reservation
-from oneapi_mw.ledger.rows import fact_row, hold_row, note_row, settled, unknown
+from oneapi_mw.ledger.rows import answer_ended, fact_row, hold_row, note_row, settled, unknown
 from oneapi_mw.ledger.sums import Admission, extend_holds
 from oneapi_mw.types import Quota
 
@@ -198,8 +198,8 @@ class _Writer:
             if final and facts is not None and facts.channel_id is not None:
                 channels[facts.channel_id] += final
         self._insert(sql.INSERT_OUTBOX, list(channels.items()))
-        for key, state, final in self._match(sql.ENDED_HOLDS, [(key,) for key in late]):
-            late[key].answer = settled(key, state, final, first=False)
+        for key, *found in self._match(sql.ENDED_HOLDS, [(key,) for key in late]):
+            answer_ended(late[key], *found)
 
     def _reserve(self, reservations: list[Reservation]) -> None:
         now_ms = time.time_ns() // 1_000_000

@@ -19,7 +19,7 @@ from functools import lru_cache
 
 from oneapi_mw.ledger import clock
 from oneapi_mw.ledger.operation import AS_HELD, OPEN, SETTLED, VOID
-from oneapi_mw.ledger.rows import EVENT_COLUMNS, FACT_COLUMNS, HOLD_COLUMNS, NOTE_COLUMNS, REMIND
+from oneapi_mw.ledger.rows import ENDED_COLUMNS, EVENT_COLUMNS, FACT_COLUMNS, HOLD_COLUMNS, NOTE_COLUMNS, REMIND
 from oneapi_mw.types import Quota
 
 RESERVING = (*HOLD_COLUMNS, "worker", "created_at", "lease_until")
@@ -124,7 +124,7 @@ END = "INSERT OR FAIL INTO ending VALUES {rows}"
 INSERT_OUTBOX = "INSERT OR FAIL INTO billing_outbox (channel_id, quota) VALUES {rows}"
 INSERT_NOTES = f"INSERT OR FAIL INTO token_transactions ({', '.join(NOTE_COLUMNS)}) VALUES {{rows}}"
 
-ENDED_HOLDS = "SELECT key, state, final FROM billing_holds WHERE key IN (VALUES {rows})"
+ENDED_HOLDS = f"SELECT key, {ENDED_COLUMNS} FROM billing_holds WHERE key IN (VALUES {{rows}})"
 KNOWN_HOLDS = "SELECT key, amount FROM billing_holds WHERE key IN (VALUES {rows})"
 ACCOUNTS = """
 SELECT t.id, u.id, u.quota, NOT t.unlimited_quota, t.remain_quota FROM tokens t JOIN users u ON u.id = t.user_id

@@ -154,7 +154,7 @@ class SettlementMiddleware:
                 "charged once; asking again is charged again",
                 retry_after=exc.retry_after,
             ) from exc
-        exchange.charged = settled.charged
+        exchange.charged = settled.cost
 
     def _is_kept(self, price: CompiledPrice) -> bool:
         """Whether the price's card can be found by its id."""

@@ -66,7 +66,7 @@ class MemoryStore:
         self.users: UserRepository = users
         self.tokens: TokenRepository = tokens
         self.channels: ChannelRepository = channels
-        self.logs: LogRepository = MemoryLogs(self.ledger, users.credits)
+        self.logs: LogRepository = MemoryLogs(self.ledger, users.credits, users)
         self.costs: CostRepository = MemoryCosts(self.ledger, users)
         self.transactions: TransactionRepository = MemoryTransactions(self.ledger)
         self.redemptions: RedemptionRepository = MemoryRedemptions(users, clock)

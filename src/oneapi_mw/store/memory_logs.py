@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections import deque
+from dataclasses import replace
 from operator import attrgetter
 
 from oneapi_mw.ids import uuid7, uuid_of
 from oneapi_mw.ledger.base import EXTERNAL
-from oneapi_mw.ledger.memory import LogEntry, MemoryLedger
+from oneapi_mw.ledger.memory import Correction, LogEntry, MemoryLedger
+from oneapi_mw.ledger.rows import correction_remark
 from oneapi_mw.store.base import UserRepository
+from oneapi_mw.store.entries import LOG_TYPES
 from oneapi_mw.store.records import CostRecord, LogFilter, LogRecord, Page, UserRecord
 from oneapi_mw.store.search import LOG_SORTS, as_uuid, check_sort
 from oneapi_mw.types import Quota
@@ -20,19 +23,30 @@ REMEMBER_CREDITS = 100_000
 class MemoryLogs:
     """Implements `store.base.LogRepository` over what the ledger has settled and the users were credited."""
 
-    def __init__(self, ledger: MemoryLedger, credits: deque[LogRecord]) -> None:
+    def __init__(self, ledger: MemoryLedger, credits: deque[LogRecord], users: UserRepository) -> None:
         self._ledger = ledger
         self._credits = credits
+        self._users = users
 
     async def list(self, where: LogFilter, page: Page) -> tuple[list[LogRecord], int]:
         column = check_sort(page, LOG_SORTS)
-        rows = sorted([*map(_consume_row, self._ledger.log), *self._credits], key=attrgetter("updated_at"))
+        corrected = [await self._correction_row(each) for each in self._ledger.corrections if each.amount]
+        rows = [*map(_consume_row, self._ledger.log), *corrected, *self._credits]
+        rows.sort(key=attrgetter("updated_at"))
         rows = [row for row in rows if _matches(row, where)]
         if page.descending:
             rows.reverse()
         if column != "id":  # stable: equal rows stay in the order of their making
             rows.sort(key=attrgetter(column), reverse=page.descending)
         return rows[page.offset : page.offset + page.limit], len(rows)
+
+    async def _correction_row(self, correction: Correction) -> LogRecord:
+        user = await self._users.get_by_id(correction.user_id)
+        assert user is not None, "rows of users stay"
+        says = correction_remark(correction.key, correction.estimate, correction.cost)
+        now = int(correction.created_at * 1000)
+        row = credit_row(user, correction.amount, LOG_TYPES["adjust"], says, now)
+        return replace(row, uuid=correction.uuid, request_id=correction.key)
 
 
 class MemoryCosts:
@@ -48,21 +62,27 @@ class MemoryCosts:
             return None
         user = await self._users.get_by_id(hold.request.user_id)
         entry = hold.entry
+        correction = hold.correction
         state, quota = ("pending", hold.amount) if hold.state == "open" else ("void", 0)
         if entry is not None:
             state, quota = "final", entry.quota
         ended_at = hold.created_at if hold.ended_at is None else hold.ended_at
+        if correction is not None:
+            ended_at = correction.created_at
+            if correction.amount:
+                state, quota = "final", quota - correction.amount
         return CostRecord(
             uuid=uuid_of(request_id),
             request_id=request_id,
             user_uuid="" if user is None else user.uuid,
             quota=quota,
             state=state,
-            estimated=entry is not None and entry.estimated,
+            estimated=hold.estimated and correction is None,
             created_time=int(hold.created_at),
             created_at=int(hold.created_at * 1000),
             updated_at=int(ended_at * 1000),
             guessable=hold.request.kind == EXTERNAL,
+            adjusted=0 if correction is None else correction.amount,
         )
 
 

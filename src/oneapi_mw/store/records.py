@@ -133,11 +133,15 @@ class CostRecord:
     state: str
     """`pending` (quota is the hold), `final` or `void`."""
     estimated: bool
+    """Whether a sweep has ended it and nobody has said since what it cost."""
     created_time: int
     created_at: int
     updated_at: int
     guessable: bool = False
     """The id was made from what a client said, and not by us at random: knowing it proves nothing."""
+    adjusted: Quota = 0
+    """What was given back of an estimate when it was known what the request cost, or, negative, charged besides:
+    `quota` is that cost, and the log row still shows the sum of both."""
 
 
 @immutable
