@@ -169,6 +169,7 @@ OURS: dict[str, Any] = {
     "DISCONNECT_DRAIN_SECONDS": 120,
     "DISCONNECT_DRAIN_AT_ONCE": 64,
     "BILL_FAILED_ATTEMPTS": False,
+    "GROUP_RATIO_MODE": "user",
     "TOOLS_USE_GROUP_RATIO": False,
     "BILLING_ON_CRASH": "prompt_cost",
     "BILLING_SPOOL_PATH": "",
@@ -615,6 +616,11 @@ def test_what_the_rest_of_the_gateway_asks_for() -> None:
     assert Settings().price_policy() == "reject"
     assert read(UNKNOWN_MODEL_POLICY="reference").price_policy() == "reference"
     assert read(UNKNOWN_MODEL_POLICY="default_price").price_policy() == "default_price"
+
+
+def test_whose_group_ratio_is_charged() -> None:
+    assert read(GROUP_RATIO_MODE="channel_min").group_ratio_mode == "channel_min"
+    assert refused(GROUP_RATIO_MODE="smallest") == "GROUP_RATIO_MODE is 'smallest': write one of user, channel_min"
 
 
 @pytest.mark.parametrize(

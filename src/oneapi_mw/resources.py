@@ -183,7 +183,11 @@ async def open_resources(
         background.every(SWEEP_SECONDS, "sweep", owned.sweep)
         prices = await _open_prices(settings, store, background)
         router = LiveRouter(
-            store.channel_table, prices=prices, options=conversion_options(settings), terms=billing_terms(settings)
+            store.channel_table,
+            prices=prices,
+            options=conversion_options(settings),
+            terms=billing_terms(settings),
+            group_ratio_mode=settings.group_ratio_mode,
         )
         _warn_of_unpriced(router)
         envelopes = Envelopes(

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import orjson
+import pytest
 
 from oneapi_mw.pricing.recompute import recompute
-from tests.support.serving import Site
+from oneapi_mw.store.dsn import DatabaseUrl
+from tests.support.serving import Site, site
+from tests.support.vendor import Vendor
 
 
 async def test_a_bill_is_worked_out_again_from_the_database(gateway: Site) -> None:
@@ -31,6 +34,19 @@ async def test_a_price_and_a_group_ratio_are_in_force_at_once(gateway: Site) -> 
     ]
     await gateway.chat()
     assert (await gateway.get("/api/log/", p=0))[0]["quota"] == 5_500
+
+
+@pytest.mark.parametrize(("mode", "quota"), [("user", 3), ("channel_min", 1)])
+async def test_whose_group_ratio_is_charged(migrated_url: DatabaseUrl, upstream: Vendor, mode: str, quota: int) -> None:
+    async with site(migrated_url, group_ratio_mode=mode) as ready:
+        await ready.add_channel(upstream.url, group="default,vip")
+        ratios = {"ratios": {"default": 1, "vip": 0.1}}
+        assert (await ready.http.put(ready.base + "/api/pricing/groups", json=ratios)).json()["success"]
+        await ready.chat()
+        [row] = await ready.get("/api/log/", p=0)
+        assert row["quota"] == quota
+        assert f"group rate {'1.00' if mode == 'user' else '0.10'}" in row["content"]
+        assert not await ready.gateway.ledger.audit()
 
 
 async def test_a_model_without_a_price_is_refused_and_listed(gateway: Site) -> None:

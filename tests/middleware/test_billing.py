@@ -198,7 +198,7 @@ def test_the_log_row() -> None:
     exchange = Exchange("req-1", outcome="client_gone")
     exchange.attempts.append(Attempt(2, "c-2", "two", "b", "https://up/v1", "openai_chat", candidate=1))
     usage = Usage(100, 30, cache_read=40, cache_write_5m=5, cache_write_1h=6, source="mixed")
-    charged = Charged(exchange.attempts[0], usage, DEAR, bill(usage, DEAR))
+    charged = Charged(exchange.attempts[0], usage, DEAR, 1_000_000, bill(usage, DEAR))
     facts = log_facts(exchange, REQUEST, PLAN_OF_TWO, principal(), [charged], archived=lambda _: True)
     assert (facts.channel_id, facts.channel_uuid, facts.model_name, facts.origin_model_name) == (2, "c-2", "b", "small")
     assert (facts.prompt_tokens, facts.completion_tokens, facts.cached_prompt_tokens) == (100, 30, 40)

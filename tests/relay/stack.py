@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,6 +17,7 @@ from oneapi_mw.middleware.drain import Drain
 from oneapi_mw.middleware.idempotency import CostLookup
 from oneapi_mw.middleware.remainders import RemainderTasks
 from oneapi_mw.pipeline import build, default_stages
+from oneapi_mw.pricing.groups import GroupRatioMode
 from oneapi_mw.pricing.price import RATIO_SCALE
 from oneapi_mw.principal import Principal, Role, TokenStatus, UserStatus
 from oneapi_mw.relay.app import Relay, RelayLimits
@@ -292,6 +293,8 @@ def gateway(
     who: Principal | None = None,
     limits: RelayLimits | None = None,
     group_ratio: int = RATIO_SCALE,
+    group_ratios: Mapping[str, int] | None = None,
+    group_ratio_mode: GroupRatioMode = "user",
     fan_out_n: bool = False,
     at_once: int = AT_ONCE,
     idempotency: IdempotencyKeys | None = None,
@@ -306,7 +309,8 @@ def gateway(
         principals=Keys({KEY: who or principal()}),
         router=LiveRouter(
             Channels(channels if channels is not None else [channel(n) for n in (1, 2, 3)]),
-            group_ratios={"default": group_ratio},
+            group_ratios={"default": group_ratio, **(group_ratios or {})},
+            group_ratio_mode=group_ratio_mode,
             options=ConversionOptions(fan_out_n=fan_out_n),
         ),
         ledger=ledger,

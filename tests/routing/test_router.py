@@ -132,6 +132,32 @@ def test_the_group_decides_the_ratio() -> None:
     assert plan(routes).group_ratio == 1_000_000
 
 
+@pytest.mark.parametrize(
+    ("groups", "ratio"),
+    [
+        (("default",), 900_000),
+        (("default", "vip"), 500_000),
+        (("default", "unknown"), 900_000),
+        (("default", "dear"), 900_000),
+        (("default", "dear", "free"), 0),
+    ],
+    ids=lambda value: "+".join(value) if isinstance(value, tuple) else None,
+)
+def test_the_channel_decides_the_ratio(groups: tuple[str, ...], ratio: int) -> None:
+    """The smallest of all groups it lists; whatever nobody set is list price."""
+    ratios = {"default": 900_000, "vip": 500_000, "dear": 2_000_000, "free": 0}
+    own = channel(1, groups=groups)
+    made = plan(table(own, group_ratios=ratios, group_ratio_mode="channel_min"))
+    assert [made.ratio_of(candidate) for candidate in made.candidates] == [ratio]
+    asked = plan(table(own, group_ratios=ratios))
+    assert [asked.ratio_of(candidate) for candidate in asked.candidates] == [900_000]
+
+
+def test_a_pinned_channel_of_no_group_takes_the_ratio_of_the_request() -> None:
+    made = pinned(table(channel(1, groups=()), group_ratios={"default": 7}, group_ratio_mode="channel_min"), "1")
+    assert made.ratio_of(made.candidates[0]) == 7
+
+
 # Pins.
 
 

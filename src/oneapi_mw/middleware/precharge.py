@@ -133,7 +133,7 @@ def reserve_for(call: Call, plan: Plan, principal: Principal, exchange: Exchange
         amount=amount,
         fallback=fallback,
         card_id=first.price.card_id,
-        group_ratio=plan.group_ratio,
+        group_ratio=plan.ratio_of(first),
         started_at=int(exchange.started_at * 1000),
         log={
             "user_uuid": principal.user_uuid,
@@ -186,7 +186,7 @@ def _amounts(call: Call, plan: Plan, instant_ms: int) -> tuple[Quota, Quota]:
     amount = 0
     tools = declared_calls(call.body) if "tools" in call.body or "web_search_options" in call.body else ()
     for candidate in plan.candidates:
-        price = candidate.price
+        price, ratio = candidate.price, plan.ratio_of(candidate)
         output = call.max_output
         if output is None:
             output = min(price.max_output or UNKNOWN_OUTPUT_TOKENS, UNKNOWN_OUTPUT_TOKENS) * call.candidates
@@ -195,7 +195,7 @@ def _amounts(call: Call, plan: Plan, instant_ms: int) -> tuple[Quota, Quota]:
                 likely,
                 input_tokens=call.input_estimate,
                 output_tokens=output,
-                group_ratio=plan.group_ratio,
+                group_ratio=ratio,
                 tools=[(kind, calls) for kind, calls in tools if kind in likely.tools] if tools else (),
                 text_only=_reads_only_text(likely, call),
             )
@@ -205,7 +205,7 @@ def _amounts(call: Call, plan: Plan, instant_ms: int) -> tuple[Quota, Quota]:
         first,
         input_tokens=call.input_estimate,
         output_tokens=0,
-        group_ratio=plan.group_ratio,
+        group_ratio=plan.ratio_of(plan.candidates[0]),
         text_only=_reads_only_text(first, call),
     )
     return min(amount, MAX_QUOTA), min(amount, fallback, MAX_QUOTA)

@@ -201,6 +201,8 @@ class Charged(NamedTuple):
     attempt: Attempt
     usage: Usage
     price: CompiledPrice
+    group_ratio: int
+    """Millionths."""
     made: Bill
 
 
@@ -219,18 +221,23 @@ class _Prices:
         charges = []
         for attempt, usage, flag in owed:
             price = self.of(attempt.candidate, usage)
-            made = bill(usage, price, group_ratio=self._plan.group_ratio)
+            ratio = self.ratio(attempt)
+            made = bill(usage, price, group_ratio=ratio)
             if flag:
                 made = made._replace(flags=(*made.flags, flag))
-            charges.append(Charged(attempt, usage, price, made))
+            charges.append(Charged(attempt, usage, price, ratio, made))
         return charges
 
     def terms(self, attempt: Attempt) -> BillingTerms:
         """What the channel of an attempt says."""
         return self._plan.candidates[attempt.candidate].terms
 
+    def ratio(self, attempt: Attempt) -> int:
+        """What the channel of an attempt is charged at, in millionths."""
+        return self._plan.ratio_of(self._plan.candidates[attempt.candidate])
+
     def charge(self, attempt: Attempt, usage: Usage) -> Quota:
-        return charge(usage, self.of(attempt.candidate, usage), group_ratio=self._plan.group_ratio)
+        return charge(usage, self.of(attempt.candidate, usage), group_ratio=self.ratio(attempt))
 
     def of(self, candidate: int, usage: Usage) -> CompiledPrice:
         """The price of a candidate, for the instant the request began and the service it got."""
@@ -266,7 +273,7 @@ def log_facts(
         charges: its upstream calls, mostly one; the last names the channel.
         archived: whether a price's card can be found by its id.
     """
-    attempt, last, price, _ = charges[-1]
+    attempt, last, price, ratio, _ = charges[-1]
     usage = total_usage([one.usage for one in charges])
     channel = plan.candidates[attempt.candidate].channel
     metadata: dict[str, object] = {
@@ -284,7 +291,7 @@ def log_facts(
     if exchange.outcome not in ("complete", "pending"):
         metadata["outcome"] = exchange.outcome
     prices = [
-        price_facts(one.made, one.price, one.usage, group_ratio=plan.group_ratio, archived=archived(one.price))
+        price_facts(one.made, one.price, one.usage, group_ratio=one.group_ratio, archived=archived(one.price))
         for one in charges
     ]
     if len(charges) == 1:
@@ -304,9 +311,7 @@ def log_facts(
         prompt_tokens=usage.input_tokens,
         completion_tokens=usage.output_tokens,
         cached_prompt_tokens=usage.cache_read,
-        content=describe_price(
-            price.for_size(last.input_tokens, last.output_tokens), usage, group_ratio=plan.group_ratio
-        ),
+        content=describe_price(price.for_size(last.input_tokens, last.output_tokens), usage, group_ratio=ratio),
         elapsed_time=exchange.elapsed_ms,
         is_stream=call.stream,
         metadata=metadata,

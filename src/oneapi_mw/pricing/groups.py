@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from fractions import Fraction
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 from oneapi_mw.pricing.figures import read_number
 from oneapi_mw.pricing.price import RATIO_SCALE
@@ -13,6 +13,16 @@ from oneapi_mw.pricing.price import RATIO_SCALE
 DEFAULT_RATIOS: Mapping[str, int] = {"default": RATIO_SCALE, "vip": RATIO_SCALE, "svip": RATIO_SCALE}
 """Millionths."""
 HIGHEST_RATIO = 1000
+
+GroupRatioMode: TypeAlias = Literal["user", "channel_min"]
+"""Whose ratio a request is charged at: that of the group it was admitted through, or the smallest among the groups of
+the channel that served it."""
+
+
+def smallest_ratio(groups: Iterable[str], ratios: Mapping[str, int]) -> int | None:
+    """Millionths: the smallest ratio among `groups`, of which those that are missing pay list price; `None` when there
+    are no groups."""
+    return min((ratios.get(group, RATIO_SCALE) for group in groups), default=None)
 
 
 def decode_group_ratios(text: str) -> dict[str, int]:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from oneapi_mw.canonical.call import Call
+from oneapi_mw.pricing.groups import GroupRatioMode
 from oneapi_mw.pricing.live import LivePrices, PriceSource
 from oneapi_mw.principal import Principal
 from oneapi_mw.routing.channel import Channel
@@ -30,6 +31,7 @@ class LiveRouter:
     Args:
         group_ratios: millionths per group; groups that are missing bill at list price. Without `prices` only.
         prices: without it there are prices only for what a channel prices itself.
+        group_ratio_mode: whose ratio requests are charged at.
     """
 
     def __init__(
@@ -40,12 +42,14 @@ class LiveRouter:
         prices: PriceSource | None = None,
         options: ConversionOptions | None = None,
         terms: BillingTerms = TERMS,
+        group_ratio_mode: GroupRatioMode = "user",
         rng: random.Random | None = None,
     ) -> None:
         self._channels = channels
         self._prices: PriceSource = LivePrices(group_ratios=group_ratios) if prices is None else prices
         self._options = options
         self._terms = terms
+        self._group_ratio_mode: GroupRatioMode = group_ratio_mode
         self._rng = rng or random.Random()  # noqa: S311 -- spreads load, protects nothing
         self._compiled: tuple[tuple[int, int], RoutingTable] | None = None
 
@@ -60,6 +64,7 @@ class LiveRouter:
                 prices=prices.book,
                 options=self._options,
                 terms=self._terms,
+                group_ratio_mode=self._group_ratio_mode,
             )
             self._compiled = (version, table)
         return self._compiled[1]

@@ -44,6 +44,8 @@ class Candidate:
     routes: Mapping[str, Route]
     """By name of the wire format, the one to prefer first."""
     terms: BillingTerms = TERMS
+    group_ratio: int | None = None
+    """Millionths, where the channel decides and not the group of the request (`Plan.ratio_of`)."""
 
     @staticmethod
     def compiled(
@@ -53,6 +55,7 @@ class Candidate:
         provider: Provider,
         options: ConversionOptions | None = None,
         terms: BillingTerms = TERMS,
+        group_ratio: int | None = None,
     ) -> Candidate:
         """All that does not change from one request to the next, worked out once."""
         rules = rules_of(model)
@@ -71,7 +74,8 @@ class Candidate:
                 for stream in (False, True)
             }
             routes[name] = Route(wire, target, addresses)
-        return Candidate(channel, model, price, provider, rules, routes, channel_terms(terms, channel.config))
+        own = channel_terms(terms, channel.config)
+        return Candidate(channel, model, price, provider, rules, routes, own, group_ratio)
 
     def route(self, call: Call) -> Route:
         """The way `call` takes: in the client's format where the channel speaks it and nothing speaks against it."""
@@ -92,6 +96,10 @@ class Plan:
     group: str
     group_ratio: int
     """Millionths: 1_000_000 is list price."""
+
+    def ratio_of(self, candidate: Candidate) -> int:
+        """What `candidate` is charged at, in millionths: its own ratio, else that of the group."""
+        return self.group_ratio if candidate.group_ratio is None else candidate.group_ratio
 
 
 PLAN: ScopeKey[Plan] = ScopeKey("oneapi_mw.plan")

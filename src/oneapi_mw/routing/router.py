@@ -13,6 +13,7 @@ from oneapi_mw.errors import InvalidRequest, ModelPriceMissing, NoChannelAvailab
 from oneapi_mw.immutable import immutable
 from oneapi_mw.operations.registry import OPERATIONS
 from oneapi_mw.pricing.book import PriceBook
+from oneapi_mw.pricing.groups import GroupRatioMode, smallest_ratio
 from oneapi_mw.pricing.price import RATIO_SCALE
 from oneapi_mw.providers.base import Provider
 from oneapi_mw.providers.catalogue import get_provider
@@ -54,8 +55,10 @@ class RoutingTable:
         prices: PriceBook | None = None,
         options: ConversionOptions | None = None,
         terms: BillingTerms = TERMS,
+        group_ratio_mode: GroupRatioMode = "user",
     ) -> None:
         self._options = options
+        self._group_ratio_mode = group_ratio_mode
         self._terms = terms
         self._group_ratios = dict(group_ratios)
         self._prices = prices if prices is not None else PriceBook()
@@ -105,7 +108,8 @@ class RoutingTable:
             price = None
         if price is None:
             return None
-        return Candidate.compiled(channel, actual, price, provider, self._options, self._terms)
+        ratio = smallest_ratio(channel.groups, self._group_ratios) if self._group_ratio_mode == "channel_min" else None
+        return Candidate.compiled(channel, actual, price, provider, self._options, self._terms, ratio)
 
     def plan(self, *, operation: str, group: str, model: str, rng: random.Random) -> Plan:
         """The plan of a request.

@@ -49,8 +49,11 @@ class BillingSettings(Section):
     unknown_model_policy: Literal["reject", "default_price", "reference"] = "reject"
     """A model without a price: refused, billed by the card `default` of the option PriceOverrides, or billed like One
     API does, at 2.5 US dollars a million tokens."""
+    group_ratio_mode: Literal["user", "channel_min"] = "user"
+    """Whose ratio of the option GroupRatio is charged: that of the group through which a request is admitted, or, like
+    One API does, the smallest among all groups of the channel that answers."""
     tools_use_group_ratio: bool = False
-    """Multiply what calls of hosted tools cost by the ratio of the user's group, too."""
+    """Multiply what calls of hosted tools cost by the group ratio, too."""
     preconsume_token_for_background_request: NonNegative = 15_000
     """Output tokens that are set aside for a Responses request with `background: true`."""
     billing_on_crash: Literal["prompt_cost", "void", "hold"] = "prompt_cost"
