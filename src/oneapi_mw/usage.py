@@ -80,6 +80,10 @@ class Usage:
         return self.input_tokens + self.output_tokens
 
 
+NOTHING = Usage()
+"""What an answer consumed whose upstream says so."""
+
+
 def total_usage(usages: Sequence[Usage]) -> Usage:
     """What several answers, at least one, consumed together."""
     if len(usages) == 1:

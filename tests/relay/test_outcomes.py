@@ -46,6 +46,7 @@ TEXT = chunk({"content": "x" * 350})  # a hundred tokens
 HI = chunk({"content": "Hi"})
 ERROR = event({"error": {"message": "no"}})
 NO_OUTPUT = {"prompt_tokens": 11, "completion_tokens": 0, "total_tokens": 11}
+ZERO = {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0}
 POLICIES: tuple[tuple[str | None, int], ...] = ((None, PROMPT), ("void", 0), ("prompt_cost", PROMPT), ("hold", HOLD))
 UNHEARD: tuple[Exception, ...] = (ClosedBeforeResponse(), FirstByteTimeout())
 
@@ -124,6 +125,16 @@ ROWS = [
     Row("2xx with usage, streamed", one(streamed), COST, stream=True),
     Row("explicit zero output", one(lambda: buffered(answer("", usage=NO_OUTPUT))), 11),
     Row("explicit zero output, streamed", one(lambda: streamed(*stream(usage=NO_OUTPUT))), 11, stream=True),
+    Row("explicit zero usage", one(lambda: buffered(answer("", usage=ZERO))), 1, flags=("minimum",)),
+    Row(
+        "explicit zero usage, streamed", one(lambda: streamed(*stream(usage=ZERO))), 1, stream=True, flags=("minimum",)
+    ),
+    Row(
+        "explicit zero usage, but output came",
+        one(lambda: buffered(answer("x" * 350, usage=ZERO))),
+        PROMPT + 400,
+        source="counted",
+    ),
     Row("failed attempts: not billed", lambda: (Reply((FAILED,), headers=JSON_TYPE), buffered()), COST),
     Row(
         "failed attempts: billed",

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from oneapi_mw.exchange import Attempt, Exchange
 from oneapi_mw.routing.terms import TERMS, BillingTerms
 from oneapi_mw.tokens.estimate import estimate_tokens
-from oneapi_mw.usage import Usage
+from oneapi_mw.usage import NOTHING, Usage
 
 FAILED_ATTEMPT = "failed_attempt"
 HOLD = "ambiguous:hold"
@@ -49,7 +49,7 @@ def owed_calls(
     failed = [
         Owed(attempt, attempt.usage, FAILED_ATTEMPT)
         for attempt in exchange.attempts
-        if attempt.usage is not None and terms(attempt).bill_failed_attempts
+        if attempt.usage is not None and attempt.usage != NOTHING and terms(attempt).bill_failed_attempts
     ]
     attempt = exchange.attempts[-1]
     if failed and failed[-1].attempt is attempt:
@@ -87,7 +87,7 @@ def billable_usage(exchange: Exchange, *, input_estimate: int) -> Usage | None:
     |--------------------------------------------------------|----------------------------------------|
     | nothing was sent upstream, or never arrived            | nothing                                |
     | the upstream refused before any output                 | nothing                                |
-    | usage was reported                                     | that                                   |
+    | usage was reported, be it zero                         | that                                   |
     | ... and the answer was cut after it                    | that, or what was relayed if more      |
     | ... and the client had left, the answer was read whole | that                                   |
     | ... without the output that was relayed                | what was relayed                       |

@@ -15,7 +15,7 @@ from oneapi_mw.canonical.response import Response
 from oneapi_mw.errors import GatewayError, UpstreamError
 from oneapi_mw.jsontext import dumps
 from oneapi_mw.types import JsonObject
-from oneapi_mw.usage import Usage
+from oneapi_mw.usage import NOTHING, Usage
 from oneapi_mw.wire.anthropic_messages import call as calls
 from oneapi_mw.wire.anthropic_messages import errors
 from oneapi_mw.wire.anthropic_messages import request as requests
@@ -25,10 +25,11 @@ from oneapi_mw.wire.anthropic_messages.content import NAME, VENDOR
 from oneapi_mw.wire.anthropic_messages.encoder import MessagesStreamEncoder, stream_error
 from oneapi_mw.wire.anthropic_messages.produced import content_said
 from oneapi_mw.wire.anthropic_messages.stream import MessagesStreamDecoder
-from oneapi_mw.wire.anthropic_messages.usage import decode_usage
+from oneapi_mw.wire.anthropic_messages.usage import decode_usage, says_zero
 from oneapi_mw.wire.base import Encoded, Outgoing, StreamDecoder, StreamEncoder, WireFormat, outgoing
 from oneapi_mw.wire.said import Said
 from oneapi_mw.wire.target import Target
+from oneapi_mw.wire.zero import holds_nothing
 
 __all__ = ["FORMAT", "AnthropicMessages"]
 
@@ -62,14 +63,18 @@ class AnthropicMessages(WireFormat):
         return outgoing(encoded, encoded.body)
 
     def decode_response(self, body: JsonObject) -> Response:
-        return responses.decode_response(body)
+        response = responses.decode_response(body)
+        return response if response.usage is not None else replace(response, usage=self.read_usage(body))
 
     def encode_response(self, response: Response, call: Call, *, request_id: str = "", created: int = 0) -> JsonObject:
         return responses.encode_response(response, call, request_id=request_id)
 
     def read_usage(self, body: JsonObject) -> Usage | None:
         report = body.get("usage")
-        return decode_usage(report) if isinstance(report, dict) else None
+        if not isinstance(report, dict):
+            return None
+        usage = decode_usage(report)
+        return NOTHING if usage is None and says_zero(report) and holds_nothing(body.get("content")) else usage
 
     def with_limit(self, body: JsonObject, tokens: int) -> JsonObject | None:
         thinking = body.get("thinking")

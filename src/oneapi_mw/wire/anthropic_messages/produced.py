@@ -9,6 +9,7 @@ import orjson
 
 from oneapi_mw.jsontext import dumps, loads
 from oneapi_mw.wire.said import Said
+from oneapi_mw.wire.zero import holds_nothing
 
 FOLD_BYTES = 64 * 1024
 
@@ -47,6 +48,20 @@ def _event_texts(event: Mapping[str, Any]) -> list[str]:
     return _content_texts(message.get("content")) if isinstance(message, dict) else []
 
 
+def _event_content(event: Mapping[str, Any]) -> object:
+    """What an event delivers, whatever it is."""
+    match event.get("type"):
+        case "content_block_delta":
+            return event.get("delta")
+        case "content_block_start":
+            return event.get("content_block")
+        case "message_start":
+            message = event.get("message")
+            return message.get("content") if isinstance(message, dict) else None
+        case _:
+            return event.get("content")
+
+
 class Tally:
     """The text of a stream.
 
@@ -54,11 +69,12 @@ class Tally:
     grown to 64 KiB: a short stream with usage costs nothing, a long one stays within bounds.
     """
 
-    __slots__ = ("_blocks", "_kept", "_said")
+    __slots__ = ("_blocks", "_kept", "_more", "_said")
 
     def __init__(self) -> None:
         self._blocks: list[bytes] = []
         self._kept = 0
+        self._more = False  # something came that is no text
         self._said = Said()
 
     def keep(self, block: bytes) -> None:
@@ -70,7 +86,13 @@ class Tally:
 
     def note(self, event: Mapping[str, Any]) -> None:
         """Count a parsed event."""
-        self._said.add(_event_texts(event))
+        texts = _event_texts(event)
+        self._said.add(texts)
+        self._more = self._more or not (any(texts) or holds_nothing(_event_content(event)))
+
+    def delivered(self) -> bool:
+        """Whether anything was: text, a call, what a vendor's tool found."""
+        return bool(self.said().text_bytes) or self._more
 
     def said(self) -> Said:
         self._fold()

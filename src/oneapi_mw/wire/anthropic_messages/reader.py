@@ -62,7 +62,7 @@ from oneapi_mw.wire.anthropic_messages.content import (
     opaque,
 )
 from oneapi_mw.wire.anthropic_messages.finish import decode_finish, with_calls
-from oneapi_mw.wire.anthropic_messages.usage import decode_usage, merge_reports, tier_of, unmapped_usage
+from oneapi_mw.wire.anthropic_messages.usage import decode_usage, merge_reports, says_zero, tier_of, unmapped_usage
 from oneapi_mw.wire.arguments import arguments_text
 from oneapi_mw.wire.extras import mapped
 from oneapi_mw.wire.fields import Fields
@@ -106,6 +106,7 @@ class SignificantReader:
         self._model = model
         self._report: Mapping[str, Any] = {}
         self._usage: Usage | None = None
+        self._zero = False
         self._finish: Finished | None = None
         self._container: Any = None
         self.started = False
@@ -164,6 +165,13 @@ class SignificantReader:
             self._container = delta["container"]
         if isinstance(usage, dict):
             self._note_usage(usage, events)
+            self._zero = says_zero(self._report)
+
+    @property
+    def says_zero(self) -> bool:
+        """Whether the usage that was reported in the end is that there was none. Some proxies begin with zeros: alone
+        these mean nothing."""
+        return self._zero and self._usage is None
 
     def _note_usage(self, report: Mapping[str, Any], events: list[Event]) -> None:
         self._report = merge_reports(self._report, report)

@@ -18,9 +18,11 @@ from oneapi_mw.wire.anthropic_messages.content import NAME
 from oneapi_mw.wire.anthropic_messages.errors import error_in_event
 from oneapi_mw.wire.anthropic_messages.produced import Tally
 from oneapi_mw.wire.anthropic_messages.reader import MalformedEventError, MessageReader, SignificantReader
+from oneapi_mw.wire.anthropic_messages.usage import says_zero
 from oneapi_mw.wire.errors import truncated
 from oneapi_mw.wire.framing.sse import MAX_EVENT_BYTES, EventTooLargeError, SseEvent, encode_sse, parse_event
 from oneapi_mw.wire.sse_stream import SseStreamDecoder, is_utf8, malformed, mended, no_answer, too_large
+from oneapi_mw.wire.zero import told_nothing
 
 STOP = b'event: message_stop\ndata: {"type":"message_stop"}\n\n'
 _TELLING = (b'"message_start"', b'"message_delta"', b'"message_stop"', b'"error"', b'"usage"', b"[DONE]")
@@ -186,7 +188,11 @@ class MessagesStreamDecoder(SseStreamDecoder):
         if not reader.finished:
             return [Frame(events), *self._fail(truncated())]
         self._over = True
-        return [Frame([*events, *reader.end()])]
+        usage = document.get("usage")
+        last = reader.end()
+        if isinstance(usage, dict) and says_zero(usage) and not self._tally.delivered():
+            last = told_nothing(last)
+        return [Frame([*events, *last])]
 
     # Endings.
 
@@ -199,7 +205,10 @@ class MessagesStreamDecoder(SseStreamDecoder):
 
     def _end(self, raw: bytes) -> list[Frame]:
         self._stop()
-        return [Frame(self._reader.end(), raw, NAME)]
+        events = self._reader.end()
+        if self._reader.says_zero and not self._tally.delivered():
+            events = told_nothing(events)
+        return [Frame(events, raw, NAME)]
 
     def _fail(self, error: UpstreamError) -> list[Frame]:
         self._skimming = False

@@ -13,6 +13,7 @@ from oneapi_mw.types import JsonObject
 from oneapi_mw.usage import Usage, service_variant
 from oneapi_mw.wire.counts import object_in, read_count
 from oneapi_mw.wire.extras import mapped, merged, unmapped
+from oneapi_mw.wire.zero import is_zero
 
 _INPUT_SIDE = ("input_tokens", "cache_read_input_tokens", "cache_creation_input_tokens")
 _HOSTED = (("web_search", "web_search_requests"), ("web_fetch", "web_fetch_requests"))
@@ -61,6 +62,11 @@ def decode_usage(report: Mapping[str, Any]) -> Usage | None:
         hosted=tuple((kind, count) for kind, name in _HOSTED if (count := read_count(hosted.get(name)))),
         variant=service_variant(report.get("speed")) or service_variant(report.get("service_tier")),
     )
+
+
+def says_zero(report: Mapping[str, Any]) -> bool:
+    """Whether the report is that nothing was consumed."""
+    return is_zero(report.get("input_tokens")) and is_zero(report.get("output_tokens")) and not decode_usage(report)
 
 
 def _writes(report: Mapping[str, Any]) -> tuple[int, int]:

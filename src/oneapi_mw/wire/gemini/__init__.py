@@ -81,7 +81,8 @@ class GenerateContent(WireFormat):
         return calls.split_candidates(call) if candidates else (call,)
 
     def decode_response(self, body: JsonObject) -> Response:
-        return responses.decode_response(body)
+        response = responses.decode_response(body)
+        return response if response.usage is not None else replace(response, usage=self.read_usage(body))
 
     def encode_response(self, response: Response, call: Call, *, request_id: str = "", created: int = 0) -> JsonObject:
         return responses.encode_response(response, call, request_id=request_id)

@@ -6,6 +6,26 @@ from collections.abc import Mapping
 from typing import Any
 
 from oneapi_mw.jsontext import dumps
+from oneapi_mw.wire.zero import holds_nothing
+
+
+def delivers_nothing(body: Mapping[str, Any]) -> bool:
+    """Whether an answer or a chunk of one is empty: no candidate has a part that holds anything, or sources."""
+    candidates = body.get("candidates")
+    return (
+        all(
+            holds_nothing([_content_of(candidate), candidate.get("groundingMetadata")])
+            for candidate in candidates
+            if isinstance(candidate, dict)
+        )
+        if isinstance(candidates, list)
+        else True
+    )
+
+
+def _content_of(candidate: Mapping[str, Any]) -> object:
+    content = candidate.get("content")
+    return content.get("parts") if isinstance(content, dict) else None
 
 
 def answer_texts(body: Mapping[str, Any]) -> list[str]:

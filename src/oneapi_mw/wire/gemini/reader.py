@@ -29,7 +29,14 @@ from oneapi_mw.wire.gemini.content import (
     extras,
 )
 from oneapi_mw.wire.gemini.finish import FAILED, decode_finish, with_calls
-from oneapi_mw.wire.gemini.usage import decode_tier, decode_usage, hosted_searches, merge_usage, unmapped_usage
+from oneapi_mw.wire.gemini.usage import (
+    decode_tier,
+    decode_usage,
+    hosted_searches,
+    merge_usage,
+    says_zero,
+    unmapped_usage,
+)
 
 MAX_ACCUMULATED_CHARS = 32 * 1024 * 1024
 _PER_QUERY = (3,)
@@ -158,6 +165,11 @@ class SignificantReader:
     def usage(self) -> Usage | None:
         """As reported so far."""
         return decode_usage(self._report, self._hosted())
+
+    @property
+    def says_zero(self) -> bool:
+        """Whether what was reported is that nothing was consumed."""
+        return says_zero(self._report)
 
     def _tell_usage(self, events: list[Event]) -> None:
         usage = self.usage

@@ -32,7 +32,7 @@ from oneapi_mw.canonical.response import Candidate, Response
 from oneapi_mw.errors import UpstreamInvalidResponse
 from oneapi_mw.jsontext import well_formed
 from oneapi_mw.types import JsonObject
-from oneapi_mw.usage import Usage
+from oneapi_mw.usage import NOTHING, Usage
 from oneapi_mw.wire.arguments import answer_object, wrapped_text
 from oneapi_mw.wire.extras import merged
 from oneapi_mw.wire.gemini.call import wants_thoughts
@@ -40,6 +40,7 @@ from oneapi_mw.wire.gemini.candidate import MalformedChunkError
 from oneapi_mw.wire.gemini.content import encode_hosted, encode_signature, extras_of, is_enveloped
 from oneapi_mw.wire.gemini.finish import encode_finish
 from oneapi_mw.wire.gemini.grounding import encode_grounding
+from oneapi_mw.wire.gemini.produced import delivers_nothing
 from oneapi_mw.wire.gemini.reader import ChunkReader, SignificantReader, in_camel_case
 from oneapi_mw.wire.gemini.usage import encode_usage
 
@@ -89,7 +90,7 @@ def read_usage(body: Mapping[str, Any]) -> Usage | None:
         reader.read(body)
     except MalformedChunkError:
         return None
-    return reader.usage
+    return NOTHING if reader.says_zero and delivers_nothing(body) else reader.usage
 
 
 def counted(body: Mapping[str, Any]) -> Usage | None:

@@ -20,10 +20,11 @@ from oneapi_mw.wire.framing.sse import MAX_EVENT_BYTES, EventTooLargeError, SseC
 from oneapi_mw.wire.gemini.candidate import MalformedChunkError
 from oneapi_mw.wire.gemini.content import NAME
 from oneapi_mw.wire.gemini.errors import error_of
-from oneapi_mw.wire.gemini.produced import answer_texts
+from oneapi_mw.wire.gemini.produced import answer_texts, delivers_nothing
 from oneapi_mw.wire.gemini.reader import ChunkReader, SignificantReader, in_camel_case
 from oneapi_mw.wire.said import Said
 from oneapi_mw.wire.sse_stream import IGNORED_AHEAD, malformed, no_answer, too_large
+from oneapi_mw.wire.zero import told_nothing
 
 _DONE = b"[DONE]"
 
@@ -43,6 +44,7 @@ class GeminiStreamDecoder:
         self._broken = False  # the last event was not JSON
         self._spelled = self._wanted = b""  # the upstream's model as its chunks have it, and the client's
         self._said = Said()
+        self._delivered = False  # anything: text, a call, media
 
     def feed(self, data: bytes) -> list[Frame]:
         if self._over:
@@ -82,7 +84,10 @@ class GeminiStreamDecoder:
         if error is not None:
             return frames + self._fail(error)
         self._over = True
-        return [*frames, Frame(reader.end(), b"", NAME)]  # the upstream has said it all: nothing is to be added
+        events = reader.end()
+        if reader.says_zero and not self._delivered:
+            events = told_nothing(events)
+        return [*frames, Frame(events, b"", NAME)]  # the upstream has said it all: nothing is to be added
 
     def text_bytes(self) -> int:
         return self._said.text_bytes
@@ -121,6 +126,7 @@ class GeminiStreamDecoder:
             return error
         self._said.add(answer_texts(chunk))
         spelled = in_camel_case(chunk)
+        self._delivered = self._delivered or not delivers_nothing(spelled)
         try:
             events += self._reader.read(spelled)
         except MalformedChunkError as exc:

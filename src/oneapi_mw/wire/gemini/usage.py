@@ -12,6 +12,7 @@ from oneapi_mw.types import JsonObject
 from oneapi_mw.usage import Usage, service_variant
 from oneapi_mw.wire.counts import read_count
 from oneapi_mw.wire.extras import mapped, merged, unmapped
+from oneapi_mw.wire.zero import is_zero
 
 _COUNTS = (
     "promptTokenCount",
@@ -69,6 +70,12 @@ def decode_usage(usage: Mapping[str, Any], hosted: tuple[tuple[str, int], ...] =
         hosted=hosted,
         variant=service_variant(decode_tier(usage)),
     )
+
+
+def says_zero(usage: Mapping[str, Any]) -> bool:
+    """Whether the report is that nothing was consumed. It leaves out what nobody said."""
+    told = is_zero(usage.get("promptTokenCount")) or is_zero(usage.get("totalTokenCount"))
+    return told and not decode_usage(usage)
 
 
 def decode_tier(usage: Mapping[str, Any]) -> str | None:

@@ -15,7 +15,7 @@ from oneapi_mw.canonical.response import Response
 from oneapi_mw.errors import GatewayError, UpstreamError
 from oneapi_mw.jsontext import dumps
 from oneapi_mw.types import JsonObject
-from oneapi_mw.usage import Usage, service_variant
+from oneapi_mw.usage import NOTHING, Usage, service_variant
 from oneapi_mw.wire.base import Encoded, Outgoing, StreamDecoder, StreamEncoder, WireFormat
 from oneapi_mw.wire.errors import openai_error, read_upstream_error
 from oneapi_mw.wire.framing.sse import encode_sse
@@ -25,9 +25,9 @@ from oneapi_mw.wire.openai_chat import response as responses
 from oneapi_mw.wire.openai_chat.content import NAME
 from oneapi_mw.wire.openai_chat.encoder import ChatStreamEncoder
 from oneapi_mw.wire.openai_chat.hosts import host_of
-from oneapi_mw.wire.openai_chat.produced import answer_said
+from oneapi_mw.wire.openai_chat.produced import answer_said, delivers_nothing
 from oneapi_mw.wire.openai_chat.stream import ChatStreamDecoder
-from oneapi_mw.wire.openai_chat.usage import decode_usage, find_usage
+from oneapi_mw.wire.openai_chat.usage import decode_usage, find_usage, says_zero
 from oneapi_mw.wire.said import Said
 from oneapi_mw.wire.target import Target
 
@@ -58,7 +58,8 @@ class ChatCompletions(WireFormat):
         return calls.split_candidates(call) if candidates else (call,)
 
     def decode_response(self, body: JsonObject) -> Response:
-        return responses.decode_response(body)
+        response = responses.decode_response(body)
+        return response if response.usage is not None else replace(response, usage=self.read_usage(body))
 
     def encode_response(self, response: Response, call: Call, *, request_id: str = "", created: int = 0) -> JsonObject:
         return responses.encode_response(
@@ -68,6 +69,8 @@ class ChatCompletions(WireFormat):
     def read_usage(self, body: JsonObject) -> Usage | None:
         report = find_usage(body)
         usage = None if report is None else decode_usage(report)
+        if usage is None and report is not None and says_zero(report) and delivers_nothing(body):
+            return NOTHING
         variant = service_variant(body.get("service_tier"))
         return replace(usage, variant=variant) if usage is not None and variant else usage
 

@@ -11,6 +11,7 @@ import orjson
 from oneapi_mw.jsontext import dumps, loads
 from oneapi_mw.wire.framing.sse import parse_block
 from oneapi_mw.wire.said import KEPT_BYTES, Said
+from oneapi_mw.wire.zero import holds_nothing
 
 REASONING_FIELDS = ("reasoning_content", "reasoning", "reasoning_text", "thinking")
 """Names of the field with reasoning text, in the order they are believed. Several hold the same text."""
@@ -47,6 +48,13 @@ def answer_said(body: Mapping[str, Any]) -> Said:
     return said
 
 
+def delivers_nothing(body: Mapping[str, Any]) -> bool:
+    """Whether a buffered answer is empty: no choice holds anything."""
+    tally = Tally()
+    tally.note(body)
+    return not tally.delivered()
+
+
 def _texts(value: object) -> list[str]:
     if isinstance(value, str):
         return [value]
@@ -76,12 +84,13 @@ class Tally:
     grown to 64 KiB: a short stream with usage costs nothing, a long one stays within bounds.
     """
 
-    __slots__ = ("_beyond", "_choices", "_messages", "_size", "_unread", "kept")
+    __slots__ = ("_beyond", "_choices", "_messages", "_more", "_size", "_unread", "kept")
 
     def __init__(self) -> None:
         self.kept = bytearray()
         """Text in UTF-8. Whoever finds some without reading what is around it adds it here; always the same object."""
         self._beyond = 0  # bytes that were said, too, and are not kept
+        self._more = False  # something came that is no text
         self._unread: list[tuple[int, bytes | Mapping[str, Any]]] = []  # and how much had been said before each
         self._size = 0
         self._choices: set[int] = set()
@@ -112,6 +121,11 @@ class Tally:
         self._fold()
         return self.kept.decode("utf-8", "replace")
 
+    def delivered(self) -> bool:
+        """Whether anything was: text, a call, media."""
+        self._fold()
+        return bool(self.kept) or self._more
+
     def choices(self) -> set[int]:
         self._fold()
         return self._choices
@@ -129,13 +143,16 @@ class Tally:
             self._choices.add(index)
             delta = choice.get("delta")
             if isinstance(delta, dict):
-                self.kept += _utf8(message_texts(delta))
+                said = _utf8(message_texts(delta))
+                self.kept += said
+                self._more = self._more or not (said or holds_nothing(delta))
             elif isinstance(message := choice.get("message"), dict):
                 # a whole message in every chunk repeats what came before
                 known = self._messages.get(index, 0)
                 whole = _utf8(message_texts(message))
                 self.kept += whole[known:]
                 self._messages[index] = max(len(whole), known)
+                self._more = self._more or not (whole or holds_nothing(message))
             else:  # a completion, which has its text in the choice
                 self.kept += _utf8(_texts(choice.get("text")))
 

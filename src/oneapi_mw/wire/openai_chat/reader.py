@@ -18,7 +18,7 @@ from oneapi_mw.wire.openai_chat.choice import Choice
 from oneapi_mw.wire.openai_chat.chunk import MAX_INDEX, MalformedChunkError
 from oneapi_mw.wire.openai_chat.content import NAME, extras
 from oneapi_mw.wire.openai_chat.finish import decode_finish, prefer, with_calls
-from oneapi_mw.wire.openai_chat.usage import decode_usage, find_usage, unmapped_usage
+from oneapi_mw.wire.openai_chat.usage import decode_usage, find_usage, says_zero, unmapped_usage
 
 MAX_ACCUMULATED_CHARS = 32 * 1024 * 1024
 
@@ -37,6 +37,7 @@ class SignificantReader:
         self._model = model
         self._identity: dict[str, Any] = {}
         self._usage: Usage | None = None
+        self._zero = False
         self._finishes: dict[int, Finished] = {}
         self.started = False
 
@@ -86,11 +87,17 @@ class SignificantReader:
         if usage is not None and variant:
             usage = replace(usage, variant=variant)
         if usage is None or usage == self._usage:
+            self._zero = usage is None and says_zero(report)
             return
         self._usage = usage
         rest = unmapped_usage(report)
         extras: Extras = {NAME: rest} if rest else {}
         events.append(UsageReported(usage, extras))
+
+    @property
+    def says_zero(self) -> bool:
+        """Whether the only usage reported is that there was none."""
+        return self._zero and self._usage is None
 
     def finished(self) -> set[int]:
         """Choices that have said how they ended."""

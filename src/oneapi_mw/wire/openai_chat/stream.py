@@ -23,6 +23,7 @@ from oneapi_mw.wire.openai_chat.produced import Tally
 from oneapi_mw.wire.openai_chat.reader import ChunkReader, SignificantReader
 from oneapi_mw.wire.openai_chat.usage import find_usage
 from oneapi_mw.wire.sse_stream import SseStreamDecoder, documents, is_utf8, malformed, mended, no_answer, too_large
+from oneapi_mw.wire.zero import told_nothing
 
 DONE = b"[DONE]"
 _DONE_EVENT = b"data: [DONE]\n\n"
@@ -273,7 +274,7 @@ class ChatStreamDecoder(SseStreamDecoder):
         if not reader.finished() >= reader.started_choices():
             return [Frame(events), *self._fail(truncated())]
         self._stop()
-        return [Frame([*events, *reader.end()])]
+        return [Frame([*events, *self._last_events()])]
 
     # Endings.
 
@@ -286,7 +287,11 @@ class ChatStreamDecoder(SseStreamDecoder):
 
     def _end(self) -> list[Frame]:
         self._stop()
-        return [Frame(self._reader.end(), _DONE_EVENT, self.name)]
+        return [Frame(self._last_events(), _DONE_EVENT, self.name)]
+
+    def _last_events(self) -> list[Event]:
+        events = self._reader.end()
+        return told_nothing(events) if self._reader.says_zero and not self._tally.delivered() else events
 
     def _fail(self, error: UpstreamError) -> list[Frame]:
         self._skimming = False

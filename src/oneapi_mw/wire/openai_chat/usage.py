@@ -13,6 +13,7 @@ from oneapi_mw.types import JsonObject
 from oneapi_mw.usage import Usage
 from oneapi_mw.wire.counts import object_in, read_count
 from oneapi_mw.wire.extras import mapped, merged, unmapped
+from oneapi_mw.wire.zero import is_zero
 
 
 def find_usage(document: Mapping[str, Any]) -> Mapping[str, Any] | None:
@@ -71,6 +72,11 @@ def decode_usage(usage: Mapping[str, Any]) -> Usage | None:
         output_audio=_part(completion_parts, "audio_tokens", output),
         output_image=_part(completion_parts, "image_tokens", output),
     )
+
+
+def says_zero(usage: Mapping[str, Any]) -> bool:
+    """Whether the report is that nothing was consumed."""
+    return is_zero(usage.get("prompt_tokens")) and is_zero(usage.get("completion_tokens")) and not decode_usage(usage)
 
 
 def _cached_outside(usage: Mapping[str, Any], total: int | None, sum_: int) -> int:

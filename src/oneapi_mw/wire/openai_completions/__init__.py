@@ -8,6 +8,7 @@ Source: https://platform.openai.com/docs/api-reference/completions
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from types import MappingProxyType
 
 from oneapi_mw.canonical.call import BODY_ALONE, Call, Outside
@@ -59,7 +60,8 @@ class Completions(ChatCompletions):
         return max(call.candidates, call.inputs * calls.drafts_of(call.body))
 
     def decode_response(self, body: JsonObject) -> Response:
-        return responses.decode_response(body)
+        response = responses.decode_response(body)
+        return response if response.usage is not None else replace(response, usage=self.read_usage(body))
 
     def encode_response(self, response: Response, call: Call, *, request_id: str = "", created: int = 0) -> JsonObject:
         return responses.encode_response(response, call, request_id=request_id, created=created)

@@ -5,6 +5,7 @@ Source: https://platform.openai.com/docs/api-reference/responses
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import MappingProxyType
 
 from oneapi_mw.canonical.call import BODY_ALONE, Call, Outside
@@ -13,7 +14,7 @@ from oneapi_mw.canonical.response import Response
 from oneapi_mw.errors import GatewayError, UpstreamError
 from oneapi_mw.jsontext import dumps, loads
 from oneapi_mw.types import JsonObject
-from oneapi_mw.usage import Usage
+from oneapi_mw.usage import NOTHING, Usage
 from oneapi_mw.wire.base import Encoded, Outgoing, StreamDecoder, StreamEncoder, WireFormat
 from oneapi_mw.wire.errors import openai_error, read_upstream_error
 from oneapi_mw.wire.framing.sse import encode_sse
@@ -23,10 +24,10 @@ from oneapi_mw.wire.openai_responses import response as responses
 from oneapi_mw.wire.openai_responses.content import NAME, VENDOR, answer_id
 from oneapi_mw.wire.openai_responses.encoder import ResponsesStreamEncoder
 from oneapi_mw.wire.openai_responses.finish import encode_failure, failure
-from oneapi_mw.wire.openai_responses.produced import answer_said
+from oneapi_mw.wire.openai_responses.produced import answer_said, delivers_nothing
 from oneapi_mw.wire.openai_responses.snapshot import skeleton
 from oneapi_mw.wire.openai_responses.stream import ResponsesStreamDecoder
-from oneapi_mw.wire.openai_responses.usage import decode_usage
+from oneapi_mw.wire.openai_responses.usage import decode_usage, says_zero
 from oneapi_mw.wire.said import Said
 from oneapi_mw.wire.target import Target
 
@@ -54,7 +55,8 @@ class Responses(WireFormat):
         return requests.encode_request(request, target)
 
     def decode_response(self, body: JsonObject) -> Response:
-        return responses.decode_response(body)
+        response = responses.decode_response(body)
+        return response if response.usage is not None else replace(response, usage=self.read_usage(body))
 
     def encode_response(self, response: Response, call: Call, *, request_id: str = "", created: int = 0) -> JsonObject:
         if call.operation == "count_tokens":
@@ -62,7 +64,8 @@ class Responses(WireFormat):
         return responses.encode_response(response, call, request_id=request_id, created=created)
 
     def read_usage(self, body: JsonObject) -> Usage | None:
-        return decode_usage(body)
+        usage = decode_usage(body)
+        return NOTHING if usage is None and says_zero(body) and delivers_nothing(body) else usage
 
     def answer_said(self, body: JsonObject) -> Said:
         return answer_said(body)

@@ -12,6 +12,7 @@ from oneapi_mw.jsontext import dumps, loads
 from oneapi_mw.types import JsonObject
 from oneapi_mw.wire.framing.sse import parse_block
 from oneapi_mw.wire.said import Said
+from oneapi_mw.wire.zero import holds_nothing
 
 FOLD_BYTES = 64 * 1024
 _SEPARATOR = re.compile(rb"(?:\n\n|\A)(?:event: [^\n]*+\n)?data: ")
@@ -49,6 +50,17 @@ def answer_said(body: Mapping[str, Any]) -> Said:
     return Said(text for item in items for text in item_texts(item))
 
 
+def delivers_nothing(body: Mapping[str, Any]) -> bool:
+    """Whether a buffered answer is empty: no item holds anything."""
+    output = body.get("output")
+    return not any(_delivers(item) for item in output if isinstance(item, dict)) if isinstance(output, list) else True
+
+
+def _delivers(item: Mapping[str, Any]) -> bool:
+    """Whether an item holds anything. A call does by itself."""
+    return item.get("type") not in ("message", "reasoning") or not holds_nothing(item)
+
+
 def _text(value: object) -> str:
     if isinstance(value, str):
         return value
@@ -62,7 +74,7 @@ class Tally:
     grown to 64 KiB: a short stream with usage costs nothing, a long one stays within bounds.
     """
 
-    __slots__ = ("_blocks", "_deltas", "_items", "_kept", "_told")
+    __slots__ = ("_blocks", "_deltas", "_items", "_kept", "_more", "_told")
 
     def __init__(self) -> None:
         self._blocks: list[bytes] = []
@@ -70,6 +82,7 @@ class Tally:
         self._deltas: dict[int, Said] = {}
         self._told: dict[int, Said] = {}
         self._items: dict[int, JsonObject] = {}
+        self._more = False  # something came, be it no text
 
     def keep(self, block: bytes) -> None:
         """Count a block of whole events, later."""
@@ -94,10 +107,18 @@ class Tally:
                 if isinstance(item, dict):
                     self._note_item(place, item)
 
+        elif kind == "response.output_item.added" and isinstance(item := event.get("item"), dict):
+            self._more = self._more or _delivers(item)
+
     def _note_item(self, index: int, item: Mapping[str, Any]) -> None:
+        self._more = self._more or _delivers(item)
         told, before = Said(item_texts(item)), self._told.get(index)
         if before is None or told.text_bytes > before.text_bytes:
             self._told[index] = told
+
+    def delivered(self) -> bool:
+        """Whether anything was: text, a call, media."""
+        return bool(self.text_bytes()) or self._more
 
     def text_bytes(self) -> int:
         return sum(said.text_bytes for said in self._said())

@@ -28,8 +28,9 @@ from oneapi_mw.wire.openai_responses.finish import encode_failure, failure
 from oneapi_mw.wire.openai_responses.produced import Tally
 from oneapi_mw.wire.openai_responses.reader import TERMINAL, EventReader, SignificantReader
 from oneapi_mw.wire.openai_responses.snapshot import skeleton
-from oneapi_mw.wire.openai_responses.usage import decode_usage, encode_usage
+from oneapi_mw.wire.openai_responses.usage import decode_usage, encode_usage, says_zero
 from oneapi_mw.wire.sse_stream import SseStreamDecoder, documents, is_utf8, malformed, mended, no_answer, too_large
+from oneapi_mw.wire.zero import told_nothing
 
 _SEQUENCE = re.compile(rb'"sequence_number" ?: ?(\d{1,15})')
 
@@ -135,7 +136,7 @@ class ResponsesStreamDecoder(SseStreamDecoder):
             known = response if isinstance(response, dict) else {}
             return failure(known if "error" in known else found), decode_usage(known)
         try:
-            events += self._reader.read(found)
+            events += self._meant(found)
         except MalformedEventError as exc:
             return malformed("event", exc), None
         if isinstance(response, dict):
@@ -143,6 +144,13 @@ class ResponsesStreamDecoder(SseStreamDecoder):
         shown.append(raw)
         self._over = found.get("type") in TERMINAL
         return None, None
+
+    def _meant(self, event: JsonObject) -> list[Event]:
+        """The events that one means which was counted. Raises `MalformedEventError`."""
+        events, response = self._reader.read(event), event.get("response")
+        if not (events and isinstance(events[-1], Ended) and isinstance(response, dict)):
+            return events
+        return told_nothing(events) if says_zero(response) and not self._tally.delivered() else events
 
     def _renamed(self, event: SseEvent, found: JsonObject, response: JsonObject, raw: bytes) -> bytes:
         """The bytes naming the model the client asked for; keeps what a failed response must repeat."""
@@ -200,7 +208,7 @@ class ResponsesStreamDecoder(SseStreamDecoder):
                 return self._answered(events, failure(known if "error" in known else document))
             self._tally.note(document)
             try:
-                events += reader.read(document)
+                events += self._meant(document)
             except MalformedEventError as exc:
                 return self._answered(events, malformed("event", exc))
         if events and isinstance(events[-1], Ended):

@@ -12,6 +12,7 @@ from oneapi_mw.types import JsonObject
 from oneapi_mw.usage import Usage, service_variant
 from oneapi_mw.wire.counts import object_in, read_count
 from oneapi_mw.wire.extras import mapped, merged, unmapped
+from oneapi_mw.wire.zero import is_zero
 
 _MAPPED = mapped(
     "input_tokens",
@@ -48,6 +49,12 @@ def decode_usage(response: Mapping[str, Any]) -> Usage | None:
         hosted=_hosted(response),
         variant=service_variant(response.get("service_tier")),
     )
+
+
+def says_zero(response: Mapping[str, Any]) -> bool:
+    """Whether a whole response tells that nothing was consumed."""
+    usage = object_in(response, "usage")
+    return is_zero(usage.get("input_tokens")) and is_zero(usage.get("output_tokens"))
 
 
 def _writes(parts: Mapping[str, Any]) -> tuple[int, int]:
