@@ -60,6 +60,12 @@ class UrlFetchFailed(InvalidRequest):
     code = "url_fetch_failed"
 
 
+class ToolNotAllowed(InvalidRequest):
+    """The request declares a hosted tool that no channel of its model may run, or that nobody has priced."""
+
+    code = "tool_not_allowed"
+
+
 class UnsupportedContentEncoding(InvalidRequest):
     status, code = 415, "unsupported_content_encoding"
 

@@ -49,6 +49,20 @@ async def test_whose_group_ratio_is_charged(migrated_url: DatabaseUrl, upstream:
         assert not await ready.gateway.ledger.audit()
 
 
+async def test_a_tool_is_refused_until_its_channel_allows_it(gateway: Site, upstream: Vendor) -> None:
+    [made] = await gateway.get("/api/channel/", p=0)
+    path = f"{gateway.base}/api/channel/pricing/{made['uuid']}"
+    assert (await gateway.http.put(path, json={"tooling": {"whitelist": ["file_search"]}})).json()["success"]
+    refused = await gateway.chat(web_search_options={})
+    assert (refused.status_code, refused.json()["error"]["code"]) == (400, "tool_not_allowed")
+    assert not upstream.requests
+    assert await gateway.get("/api/log/", p=0) == []
+    tooling = {"whitelist": ["web-search"], "pricing": {"web_search": {"usd_per_call": 0.02}}}
+    assert (await gateway.http.put(path, json={"tooling": tooling})).json()["success"]
+    assert (await gateway.chat(web_search_options={})).status_code == 200
+    assert len(upstream.requests) == 1
+
+
 async def test_a_model_without_a_price_is_refused_and_listed(gateway: Site) -> None:
     channel = await gateway.get("/api/channel/", p=0)
     await gateway.http.put(

@@ -128,6 +128,15 @@ def test_tooling_of_a_channel() -> None:
     assert price("gpt-4o", PriceBook(TABLE, tools_use_group_ratio=True)).tools_grouped
 
 
+def test_tooling_of_a_channel_whose_models_nobody_knows() -> None:
+    tooling = {"whitelist": ["web_search"], "pricing": {"web_search": {"quota_per_call": 3}}}
+    free = price("x", channel_config={"tooling": tooling, "unknown_model_policy": "free"})
+    reference = price("x", PriceBook(TABLE, policy="reference"), channel_config={"tooling": tooling})
+    for found, layer in ((free, "free"), (reference, "reference")):
+        assert (found.layer, found.tools, found.allowed_tools) == (layer, {"web_search": 3}, frozenset({"web_search"}))
+    assert (free.input, reference.input) == (0, REFERENCE.input)
+
+
 def test_a_price_is_compiled_once() -> None:
     book = PriceBook(TABLE)
     assert book.price("gpt-4o", provider="openai") is book.price("gpt-4o", provider="OpenAI")

@@ -14,7 +14,7 @@ from oneapi_mw.pricing.compile import compile_card
 from oneapi_mw.pricing.facts import price_facts
 from oneapi_mw.pricing.recompute import recompute
 from oneapi_mw.pricing.services import price_of_service, prices_in_reach, wished_service
-from oneapi_mw.pricing.tools import declared_calls, tool_kind
+from oneapi_mw.pricing.tools import declared_calls, declared_tools, declares_tools, tool_kind
 from oneapi_mw.usage import Meter, Usage, service_variant
 from tests.pricing.strategies import CARDS, INSTANTS, RATIOS, USAGES
 
@@ -170,6 +170,10 @@ def test_names_of_services(tier: Any, variant: str) -> None:
         ("code_interpreter", "code"),
         ("code_execution_20250825", "code"),
         ("file_search", "file_search"),
+        ("mcpServers", "mcp"),
+        ("tool_search", "tool_search"),
+        ("local_shell", "shell"),
+        ("computerUse", "computer"),
         ("Unheard", "unheard"),
     ],
 )
@@ -193,3 +197,86 @@ def test_tools_have_one_name_each(name: str, kind: str) -> None:
 )  # fmt: skip
 def test_declared_tools(body: dict[str, Any], calls: tuple[Any, ...]) -> None:
     assert declared_calls(body) == calls
+
+
+OWN, OF_CLIENT, NO_FEE, FEE = None, (False, False), (True, False), (True, True)
+"""(the vendor runs it, calls of it have a fee); of the client's own functions nothing is known."""
+
+
+@pytest.mark.parametrize(
+    ("tool", "kind", "standing"),
+    [
+        ({"type": "function", "function": {"name": "web_search"}}, "", OWN),
+        ({"type": "function", "name": "web_search", "parameters": {}}, "", OWN),
+        ({"type": "custom", "name": "shell"}, "", OWN),
+        ({"name": "web_search", "input_schema": {"type": "object"}}, "", OWN),
+        ({"functionDeclarations": [{"name": "googleSearch"}]}, "", OWN),
+        ({"function_declarations": [{"name": "googleSearch"}], "googleSearch": None}, "", OWN),
+        ({"type": "namespace", "name": "n", "tools": [{"type": "function", "name": "f"}]}, "", OWN),
+        ({"type": "tool_search", "execution": "client"}, "", OWN),
+        ({"type": "Function", "function": {"name": "f"}}, "", OWN),
+        ({"type": "object", "parameters": {"type": "object"}}, "", OWN),
+        ({"type": 3}, "", OWN),
+        ({"type": "bash_20250124", "name": "bash"}, "bash", OF_CLIENT),
+        ({"type": "text_editor_20250728", "name": "str_replace_based_edit_tool"}, "text_editor", OF_CLIENT),
+        ({"type": "memory_20250818", "name": "memory"}, "memory", OF_CLIENT),
+        ({"type": "computer_20250124", "name": "computer"}, "computer", OF_CLIENT),
+        ({"type": "computer_use_preview"}, "computer", OF_CLIENT),
+        ({"type": "browser_toolset_20260801"}, "browser", OF_CLIENT),
+        ({"computerUse": {"environment": "ENVIRONMENT_BROWSER"}}, "computer", OF_CLIENT),
+        ({"type": "local_shell"}, "shell", OF_CLIENT),
+        ({"type": "shell", "environment": {"type": "local"}}, "shell", OF_CLIENT),
+        ({"type": "shell", "environment": {"type": "container_auto"}}, "shell", FEE),
+        ({"type": "apply_patch"}, "apply_patch", OF_CLIENT),
+        ({"type": "mcp", "server_label": "x"}, "mcp", NO_FEE),
+        ({"type": "mcp_toolset", "mcp_server_name": "x"}, "mcp", NO_FEE),
+        ({"mcpServers": [{}]}, "mcp", NO_FEE),
+        ({"type": "tool_search"}, "tool_search", NO_FEE),
+        ({"type": "tool_search_tool_bm25_20251119", "name": "tool_search_tool_bm25"}, "web_search", NO_FEE),
+        ({"type": "web_search"}, "web_search", FEE),
+        ({"type": "web_search", "parameters": {}}, "web_search", FEE),
+        ({"type": "web_search", "function": {"description": "x"}}, "web_search", FEE),
+        ({"type": "builtin_function", "function": {"name": "$web_search"}}, "web_search", FEE),
+        ({"type": "web_search_20250305", "name": "web_search"}, "web_search", FEE),
+        ({"type": "code_interpreter", "container": {"type": "auto"}}, "code", FEE),
+        ({"type": "file_search"}, "file_search", FEE),
+        ({"type": "image_generation"}, "image_generation", FEE),
+        ({"type": "advisor_20260301"}, "advisor", FEE),
+        ({"googleSearch": {}}, "web_search", FEE),
+        ({"google_search": {}, "functionDeclarations": []}, "web_search", FEE),
+        ({"codeExecution": {}}, "code", FEE),
+        ({"googleMaps": {}}, "maps", FEE),
+        ({"type": "namespace", "name": "n", "tools": [{"type": "file_search"}]}, "file_search", FEE),
+        ({"type": "x_search"}, "x_search", FEE),
+    ],
+    ids=str,
+)
+def test_what_is_declared(tool: dict[str, Any], kind: str, standing: tuple[bool, bool] | None) -> None:
+    body = {"tools": [{"type": "function", "name": "f"}, tool]}
+    assert declares_tools(body)
+    found = [(each.kind, (each.hosted, each.has_fee)) for each in declared_tools(body)]
+    assert found == ([] if standing is OWN else [(kind, standing)])
+
+
+@pytest.mark.parametrize(
+    ("body", "found"),
+    [
+        ({"web_search_options": {}}, [("web_search", "web_search_options")]),
+        ({"web_search_options": None}, []),
+        ({"mcp_servers": [{"url": "x"}]}, [("mcp", "mcp_servers")]),
+        ({"mcp_servers": []}, []),
+        ({"tools": [3, {"type": "file_search"}]}, [("file_search", "tools[1]")]),
+        ({"tools": [{"googleSearch": {}, "urlContext": {}}]}, [("web_search", "tools[0]"), ("web_fetch", "tools[0]")]),
+        (
+            {"input": ["x", {"type": "message"}, {"type": "additional_tools", "tools": [{"type": "web_search"}]}]},
+            [("web_search", "input[2].tools[0]")],
+        ),
+        ({"tools": [{"type": "namespace", "tools": [{"type": "web_search"}]}]}, [("web_search", "tools[0].tools[0]")]),
+    ],
+)
+def test_where_tools_are_declared(body: dict[str, Any], found: list[tuple[str, str]]) -> None:
+    assert [(tool.kind, tool.where) for tool in declared_tools(body)] == found
+
+
+def test_most_requests_declare_nothing() -> None:
+    assert not declares_tools({"messages": [], "input": "x"})

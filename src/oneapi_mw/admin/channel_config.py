@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 import orjson
 
 from oneapi_mw.operations.registry import ENDPOINT_NAMES
+from oneapi_mw.pricing.card import decode_card
 from oneapi_mw.routing.terms import AMBIGUOUS, SWITCHES
 
 SECRETS = frozenset({"sk", "vertex_ai_adc", "spark_api_secret", "spark_api_key", "tencent_secret_key"})
@@ -45,6 +46,24 @@ def check_config(config: Any) -> bool:
     _check_endpoints(config.get("supported_endpoints"))
     _check_headers(config.get("custom_headers"))
     _check_terms(config)
+    if config.get("tooling") is not None and not check_tooling(config["tooling"]):
+        raise ValueError('tooling must be an object such as {"whitelist": ["web_search"]}')
+    return True
+
+
+def check_tooling(tooling: Any) -> bool:
+    """Whether `tooling` is an object. Raises `ValueError` naming what of it cannot be meant: every tool needs a price
+    that can be charged, and a whitelist names tools."""
+    if not isinstance(tooling, dict):
+        return False
+    if not isinstance(tooling.get("pricing") or {}, dict):
+        raise ValueError('pricing must be an object such as {"web_search": {"usd_per_call": 0.01}}')
+    decode_card({"tools": tooling.get("pricing") or {}})
+    whitelist = tooling.get("whitelist") or []
+    if not isinstance(whitelist, list):
+        raise ValueError('whitelist must be a list of tools such as ["web_search"]')
+    if not all(isinstance(name, str) and name.strip() for name in whitelist):
+        raise ValueError("tool whitelist cannot contain empty entries")
     return True
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import orjson
 
-from oneapi_mw.admin.channel_config import check_config
+from oneapi_mw.admin.channel_config import check_config, check_tooling
 from oneapi_mw.admin.envelope import Refusal
 from oneapi_mw.pricing.card import decode_card
 from oneapi_mw.pricing.compile import check_card
@@ -42,14 +42,6 @@ def _is_mapping(value: Any) -> bool:
     return isinstance(value, dict) and all(isinstance(name, str) for name in value.values())
 
 
-def _is_tooling(value: Any) -> bool:
-    """Whether every tool has a price that can be charged. Raises `ValueError` naming the one that has not."""
-    if not isinstance(value, dict):
-        return False
-    decode_card({"tools": value.get("pricing") or {}})
-    return True
-
-
 def _is_ratios(value: Any) -> bool:
     return isinstance(value, dict) and all(_is_price(ratio) for ratio in value.values())
 
@@ -79,7 +71,7 @@ _RULES: Mapping[str, tuple[str, Callable[[Any], bool]]] = {
     "model_mapping": ('a JSON object of names such as {"gpt-4": "gpt-4o"}', _is_mapping),
     "model_configs": ('a JSON object of objects such as {"gpt-4o": {"ratio": 1.25}}', _is_model_configs),
     "config": ("a JSON object", check_config),
-    "tooling": ("a JSON object", _is_tooling),
+    "tooling": ("a JSON object", check_tooling),
     "model_ratio": ('a JSON object of numbers from 0 up such as {"gpt-4o": 1.25}', _is_ratios),
     "completion_ratio": ('a JSON object of numbers from 0 up such as {"gpt-4o": 4}', _is_ratios),
     "inference_profile_arn_map": ("a JSON object of ARNs by model name", _is_mapping),

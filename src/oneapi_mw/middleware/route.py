@@ -14,7 +14,7 @@ from oneapi_mw.routing.plan import PLAN, Plan
 
 class Router(Protocol):
     def plan(self, principal: Principal, call: Call) -> Plan:
-        """Candidate channels, best first. Raises `NoChannelAvailable` or `ModelPriceMissing`."""
+        """Candidate channels, best first. Raises `NoChannelAvailable`, `ModelPriceMissing` or `ToolNotAllowed`."""
 
 
 class RouteMiddleware:

@@ -33,10 +33,14 @@ OPTION = "PriceOverrides"
 """Key in the options under which operators' cards for all channels are kept."""
 MAX_REMEMBERED = 16_384
 
-FREE = compile_card({"input_usd_per_mtok": "0", "output_usd_per_mtok": "0", "source": "free"}, layer="free")
-REFERENCE = compile_card(
-    {"input_usd_per_mtok": "2.5", "output_usd_per_mtok": "2.5", "source": "One API's safe default"}, layer="reference"
-)
+_FREE_CARD: Card = {"input_usd_per_mtok": "0", "output_usd_per_mtok": "0", "source": "free"}
+_REFERENCE_CARD: Card = {
+    "input_usd_per_mtok": "2.5",
+    "output_usd_per_mtok": "2.5",
+    "source": "One API's safe default",
+}
+FREE = compile_card(_FREE_CARD, layer="free")
+REFERENCE = compile_card(_REFERENCE_CARD, layer="reference")
 
 
 @immutable
@@ -185,9 +189,14 @@ class PriceBook:
 
     def _unknown(self, config: Mapping[str, Any]) -> CompiledPrice | None:
         if is_free_channel(config):
-            return FREE
+            return self._fixed(FREE, _FREE_CARD, config)
         if self.policy == "default_price" and self.overrides.default is not None:
             return compile_card(self._with_tooling(self.overrides.default, config), layer="default")
         if self.policy != "reference":
             return None
-        return REFERENCE
+        return self._fixed(REFERENCE, _REFERENCE_CARD, config)
+
+    def _fixed(self, price: CompiledPrice, card: Card, config: Mapping[str, Any]) -> CompiledPrice:
+        """A price that is the same for all models, with the tools of the channel."""
+        whole = self._with_tooling(card, config)
+        return price if whole is card else compile_card(whole, layer=price.layer)

@@ -14,6 +14,7 @@ from oneapi_mw.routing.channel import Channel
 from oneapi_mw.routing.plan import Plan
 from oneapi_mw.routing.router import RoutingTable
 from oneapi_mw.routing.terms import TERMS, BillingTerms
+from oneapi_mw.routing.tools import with_tools_allowed
 from oneapi_mw.wire.target import ConversionOptions
 
 
@@ -70,7 +71,10 @@ class LiveRouter:
         return self._compiled[1]
 
     def plan(self, principal: Principal, call: Call) -> Plan:
-        """The plan of `call`. Raises as `RoutingTable.plan` and `RoutingTable.pinned` do."""
+        """The plan of `call`. Raises as `RoutingTable.plan`, `RoutingTable.pinned` and `with_tools_allowed` do."""
+        return with_tools_allowed(self._whole_plan(principal, call), call)
+
+    def _whole_plan(self, principal: Principal, call: Call) -> Plan:
         if principal.channel_pin is not None:
             return self.table().pinned(
                 operation=call.operation, group=principal.group, model=call.model, channel_ref=principal.channel_pin

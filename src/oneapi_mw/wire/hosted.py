@@ -335,6 +335,11 @@ def _as_function(tool: HostedTool) -> FunctionTool | None:
     return FunctionTool(tool.name or tool.kind, description, parameters, cache=tool.cache)
 
 
+def is_written_anew(kind: str, format: str) -> bool:
+    """Whether a hosted tool of another format can have a counterpart in `format`."""
+    return (kind, format) in _WRITERS
+
+
 # What history says of a call, to a vendor that did not make it.
 
 
