@@ -186,6 +186,8 @@ def test_i_19_the_hold_is_for_the_tools_that_are_declared() -> None:
     tool = {"type": "web_search_20250305", "name": "web_search", "max_uses": 3}
     assert held(price, body={"tools": [tool, {"type": "mcp"}]}) == 70 + 15_000
     assert held(price, body={"web_search_options": {}}) == 70 + 5_000
+    later = {"type": "additional_tools", "role": "developer", "tools": [{"type": "web_search"}]}
+    assert held(price, body={"input": [later]}) == 70 + 5_000
 
 
 @pytest.mark.parametrize(

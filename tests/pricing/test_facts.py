@@ -278,5 +278,10 @@ def test_where_tools_are_declared(body: dict[str, Any], found: list[tuple[str, s
     assert [(tool.kind, tool.where) for tool in declared_tools(body)] == found
 
 
+def test_names_are_cut() -> None:
+    (tool,) = declared_tools({"tools": [{"type": "x" * 10_000}]})
+    assert (tool.name, tool.kind) == ("x" * 64, "x" * 64)
+
+
 def test_most_requests_declare_nothing() -> None:
     assert not declares_tools({"messages": [], "input": "x"})

@@ -221,3 +221,10 @@ async def test_a_stream_is_refused_as_a_whole() -> None:
     upstream, ledger = ScriptedUpstream(), WatchedLedger()
     exchanged = await ask(CHAT, upstream, ledger, [at()], web_search_options={}, stream=True)
     assert (exchanged.status, error_of(exchanged)["code"]) == (400, "tool_not_allowed")
+
+
+async def test_tools_that_come_with_the_input_are_declared_too() -> None:
+    upstream, ledger = ScriptedUpstream(), WatchedLedger()
+    later = {"type": "additional_tools", "role": "developer", "tools": [{"type": "web_search"}]}
+    exchanged = await ask(RESPONSES, upstream, ledger, [at(**RESPONSE)], input=[later])
+    assert (exchanged.status, error_of(exchanged)["param"]) == (400, "input[0].tools[0]")

@@ -25,7 +25,7 @@ from oneapi_mw.pricing.archive import CardArchive
 from oneapi_mw.pricing.charge import worst_case
 from oneapi_mw.pricing.price import CompiledPrice
 from oneapi_mw.pricing.services import prices_in_reach
-from oneapi_mw.pricing.tools import declared_calls
+from oneapi_mw.pricing.tools import declared_calls, declares_tools
 from oneapi_mw.principal import PRINCIPAL, Principal
 from oneapi_mw.routing.parts import parts_of
 from oneapi_mw.routing.plan import PLAN, Plan
@@ -184,7 +184,7 @@ def affordable(call: Call, plan: Plan, funds: Quota, *, instant_ms: int = 0) -> 
 
 def _amounts(call: Call, plan: Plan, instant_ms: int) -> tuple[Quota, Quota]:
     amount = 0
-    tools = declared_calls(call.body) if "tools" in call.body or "web_search_options" in call.body else ()
+    tools = declared_calls(call.body) if declares_tools(call.body) else ()
     for candidate in plan.candidates:
         price, ratio = candidate.price, plan.ratio_of(candidate)
         output = call.max_output

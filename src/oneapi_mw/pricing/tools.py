@@ -60,6 +60,8 @@ _SCHEMAS = ("function", "parameters", "input_schema")
 _NO_TOOLS = frozenset({"functionDeclarations", "function_declarations", "type"})
 """Keys of Gemini's entries that declare no hosted tool, and one that is none of theirs."""
 MAX_KNOWN_NAMES = 1024
+MAX_NAME_CHARS = 64
+"""Of a name that a request declares: what is beyond tells nothing, and would be kept."""
 DECLARED_CALLS = 1
 """Calls set aside for a declared tool that says no limit."""
 MAX_DECLARED_CALLS = 1000
@@ -70,7 +72,7 @@ class DeclaredTool(NamedTuple):
 
     kind: str
     name: str
-    """As the request has it."""
+    """As the request has it, cut where it is too long for a name."""
     where: str
     """The field that declares it."""
     calls: int
@@ -119,18 +121,22 @@ def declared_tools(body: Mapping[str, Any]) -> Iterator[DeclaredTool]:
     yield from _listed(body.get("tools"), "tools")
     items = body.get("input")
     for place, item in enumerate(items if isinstance(items, list) else ()):
-        if isinstance(item, Mapping) and item.get("type") == "additional_tools":
+        if isinstance(item, dict) and item.get("type") == "additional_tools":
             yield from _listed(item.get("tools"), f"input[{place}].tools")
 
 
-def _listed(tools: object, where: str) -> Iterator[DeclaredTool]:
+def _listed(tools: object, where: str, *, grouped: bool = False) -> Iterator[DeclaredTool]:
     for place, tool in enumerate(tools if isinstance(tools, list) else ()):
-        if not isinstance(tool, Mapping):
+        if not isinstance(tool, dict):
             continue
+        declared = tool.get("type")
+        if declared == "function" or (declared is None and "name" in tool):
+            continue  # like nearly all of them
         path = f"{where}[{place}]"
-        if tool.get("type") == "namespace":
-            yield from _listed(tool.get("tools"), f"{path}.tools")
+        if declared == "namespace" and not grouped:
+            yield from _listed(tool.get("tools"), f"{path}.tools", grouped=True)
         for name in _names(tool):
+            name = name[:MAX_NAME_CHARS]
             kind = tool_kind(name)
             yield DeclaredTool(kind, name, path, _limit(tool.get("max_uses")), _is_hosted(kind, tool))
 
