@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import logging
 from dataclasses import replace
+from decimal import Decimal
 from typing import Any
 
 import orjson
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from starlette.types import Receive, Scope, Send
 
 from oneapi_mw.canonical.call import CALL, Call
@@ -17,6 +20,7 @@ from oneapi_mw.ledger.rows import FACT_COLUMNS, fact_row
 from oneapi_mw.middleware.precharge import PrechargeMiddleware, hold_amounts
 from oneapi_mw.middleware.settlement import SettlementMiddleware
 from oneapi_mw.pricing.card import decode_card
+from oneapi_mw.pricing.charge import charge
 from oneapi_mw.pricing.compile import compile_card
 from oneapi_mw.pricing.price import CompiledPrice
 from oneapi_mw.pricing.recompute import recompute
@@ -195,6 +199,28 @@ def test_i_19_the_hold_is_for_the_tools_that_are_declared() -> None:
 )
 def test_i_19_input_that_may_be_dearer_than_text(raw: bytes | None, hold: int) -> None:
     assert held(priced(input_usd_per_mtok=2, input_audio_usd_per_mtok=20), raw=raw) == hold
+
+
+CANDIDATE = st.tuples(st.integers(0, 10**7), st.integers(0, 10**7), st.none() | st.integers(0, 3 * 10**6))
+"""Prices of tokens in and out in US dollars per million times 1000, and the ratio of its channel."""
+
+
+@given(st.lists(CANDIDATE, min_size=1, max_size=4), st.integers(0, 3 * 10**6), st.integers(0, 20), st.integers(0, 50))
+def test_i_19_the_hold_covers_whichever_channel_answers(
+    candidates: list[tuple[int, int, int | None]], group_ratio: int, read: int, written: int
+) -> None:
+    """Whether the group decides the ratio or each channel does."""
+    prices = [
+        priced(input_usd_per_mtok=str(Decimal(usd_in) / 1000), output_usd_per_mtok=str(Decimal(usd_out) / 1000))
+        for usd_in, usd_out, _ in candidates
+    ]
+    plan = plan_of(*prices, group_ratio=group_ratio)
+    own = [replace(each, group_ratio=ratio) for each, (_, _, ratio) in zip(plan.candidates, candidates, strict=True)]
+    plan = replace(plan, candidates=tuple(own))
+    amount, fallback = hold_amounts(REQUEST, plan)
+    assert fallback <= amount
+    for each in plan.candidates:
+        assert charge(Usage(read, written), each.price, group_ratio=plan.ratio_of(each)) <= amount
 
 
 def test_the_longest_answer_of_the_card_bounds_the_hold() -> None:
