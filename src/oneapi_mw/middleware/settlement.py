@@ -125,9 +125,23 @@ class SettlementMiddleware:
                 log.warning("request_id=%s is voided as soon as the ledger is back: %s", hold.key, exc)
 
     async def _settle(self, scope: Scope, hold: Hold, prices: _Prices) -> None:
+        try:
+            await self._count(scope)
+        finally:  # a count that is cancelled, or fails, leaves an estimate
+            await self._charge(scope, hold, prices)
+
+    async def _count(self, scope: Scope) -> None:
+        """Count what no upstream has told. Raises `CancelledError`, and whatever is no `Exception`."""
+        exchange = EXCHANGE.get(scope)
+        if self._counter is None or not (exchange.produced.text or exchange.parts):
+            return
+        try:
+            await count_untold(exchange, CALL.get(scope), PLAN.get(scope), self._counter)
+        except Exception:  # a counter is anybody's: its faults must not make answers free
+            log.exception("request_id=%s could not be counted: it is charged by an estimate", exchange.request_id)
+
+    async def _charge(self, scope: Scope, hold: Hold, prices: _Prices) -> None:
         exchange, call, plan = EXCHANGE.get(scope), CALL.get(scope), PLAN.get(scope)
-        if self._counter is not None and (exchange.produced.text or exchange.parts):
-            await count_untold(exchange, call, plan, self._counter)
         owed = owed_calls(exchange, input_estimate=call.input_estimate, terms=prices.terms)
         if not owed:
             return

@@ -1,0 +1,103 @@
+"""A settlement that is disturbed while it counts: whatever happens to the count, the answer is paid for."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from oneapi_mw.canonical.call import Call
+from oneapi_mw.middleware.drain import Drain
+from oneapi_mw.relay import watch as watch_module
+from tests.relay.stack import (
+    Gate,
+    ScriptedUpstream,
+    WatchedLedger,
+    answer,
+    ask,
+    begin,
+    buffered,
+    channel,
+    gateway,
+    stream,
+    streamed,
+)
+
+PROMPT, HUNDRED = 10, "x" * 350  # estimated as a hundred tokens
+ESTIMATED = PROMPT + 4 * 100
+UNTOLD = stream(HUNDRED, usage=None)
+
+
+class Hindered:
+    """A counter that waits at `gate`, or raises."""
+
+    def __init__(self, error: BaseException | None = None) -> None:
+        self.gate = Gate()
+        if error is None:
+            return
+        self.gate.fail(error)  # type: ignore[arg-type]  # a panic in native code is no Exception
+
+    async def count_text(self, text: str, model: str) -> int:
+        await self.gate.wait()
+        return 70
+
+    async def count_call(self, call: Call, model: str) -> int:
+        await self.gate.wait()
+        return 5
+
+
+class Panic(BaseException):
+    """As faults of native code come."""
+
+
+@pytest.mark.parametrize("as_stream", [False, True])
+@pytest.mark.parametrize("error", [RuntimeError("boom"), OSError("gone"), MemoryError()], ids=repr)
+async def test_a_counter_that_fails_makes_nothing_free(
+    error: Exception, as_stream: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    reply = streamed(*UNTOLD) if as_stream else buffered(answer(HUNDRED, usage=None))
+    ledger = WatchedLedger()
+    exchanged = await ask(gateway(ScriptedUpstream(reply), ledger, counter=Hindered(error)), stream=as_stream)
+    assert exchanged.status == 200
+    assert exchanged.ended
+    assert await ledger.check() == ESTIMATED
+    assert "could not be counted" in caplog.text
+
+
+async def test_a_counter_that_panics_makes_nothing_free() -> None:
+    ledger = WatchedLedger()
+    with pytest.raises(Panic):
+        await ask(gateway(ScriptedUpstream(streamed(*UNTOLD)), ledger, counter=Hindered(Panic())), stream=True)
+    assert await ledger.check() == ESTIMATED
+
+
+@pytest.mark.parametrize("times", [1, 2, 3])
+@pytest.mark.parametrize("as_stream", [False, True])
+async def test_a_count_that_is_cancelled_makes_nothing_free(as_stream: bool, times: int) -> None:
+    reply = streamed(*UNTOLD) if as_stream else buffered(answer(HUNDRED, usage=None))
+    ledger, counter = WatchedLedger(), Hindered()
+    asking = begin(gateway(ScriptedUpstream(reply), ledger, counter=counter), stream=as_stream)
+    await counter.gate.reached.wait()
+    for _ in range(times):
+        asking.task.cancel()
+        await asyncio.sleep(0)
+    await asking.end()
+    assert asking.task.cancelled()
+    assert await ledger.check() == ESTIMATED
+
+
+async def test_a_drain_that_cuts_a_count_makes_nothing_free(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a rest that is read for a client that has left: nobody else would ever end its hold."""
+    monkeypatch.setattr(watch_module, "GRACE", 0)
+    ledger, counter, drain, gate = WatchedLedger(), Hindered(), Drain(), Gate()
+    made = channel(config={"bills_after_disconnect": True})
+    upstream = ScriptedUpstream(streamed(*UNTOLD[:1], gate, *UNTOLD[1:]))
+    asking = begin(gateway(upstream, ledger, counter=counter, drain=drain, channels=[made]), stream=True)
+    await gate.reached.wait()
+    asking.client.leave()
+    await asking.end()
+    gate.open()
+    await counter.gate.reached.wait()
+    drain.cut()
+    assert await drain.finish(60)
+    assert await ledger.check() == ESTIMATED
