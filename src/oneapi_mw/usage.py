@@ -133,3 +133,5 @@ class Produced:
     events: int = 0
     text: str | None = None
     """The text itself, or its beginning, of a complete answer whose upstream told nothing of it."""
+    unreported: bool = False
+    """Some of it came after the last report of usage, which therefore does not cover it."""

@@ -10,6 +10,7 @@ import pytest
 from oneapi_mw.canonical.call import Call
 from oneapi_mw.errors import InvalidRequest
 from oneapi_mw.exchange import Attempt, Exchange
+from oneapi_mw.ledger.outcome import billable_usage
 from oneapi_mw.middleware.counting import count_untold
 from oneapi_mw.routing.plan import Plan
 from oneapi_mw.tokenizer import Tokenizer, load_encoding
@@ -17,7 +18,17 @@ from oneapi_mw.usage import Produced, Usage
 from oneapi_mw.wire import said as said_module
 from oneapi_mw.wire.registry import get_format
 from oneapi_mw.wire.said import Said
-from tests.relay.stack import ScriptedUpstream, WatchedLedger, answer, ask, body, buffered, gateway, stream, streamed
+from tests.relay.stack import (
+    ScriptedUpstream,
+    WatchedLedger,
+    answer,
+    ask,
+    body,
+    buffered,
+    gateway,
+    stream,
+    streamed,
+)
 from tests.relay.test_fanout import begin
 
 WORDS = ["Counting ", "tokens ", "by ", "their ", "bytes ", "überschätzt ", "12345 ", "many.\n"]
@@ -93,10 +104,12 @@ def test_only_so_much_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
 # Counting.
 
 
-def untold(text: str | None = TEXT, usage: Usage | None = None, beyond: int = 0) -> Exchange:
+def untold(
+    text: str | None = TEXT, usage: Usage | None = None, beyond: int = 0, *, unreported: bool = False
+) -> Exchange:
     size = len((text or "").encode()) + beyond
     attempt = Attempt(1, "c-1", "one", MODEL, "https://up", "openai_chat", dispatched=True)
-    produced = Produced(size, text=text)
+    produced = Produced(size, text=text, unreported=unreported)
     return Exchange("r", attempts=[attempt], outcome="complete", usage=usage, produced=produced)
 
 
@@ -113,8 +126,23 @@ NOWHERE = Plan((), "default", 10**6)
         (untold(usage=Usage(0, 0)), exact(TEXT), "counted"),
         (untold(usage=Usage(70, 0)), exact(TEXT), "mixed"),
         (untold(usage=Usage(70, 5)), 5, "upstream"),
+        (untold(usage=Usage(0, 5)), 5, "mixed"),
+        (untold(usage=Usage(70, 5), unreported=True), exact(TEXT), "mixed"),
+        (untold(usage=Usage(70, 5000), unreported=True), 5000, "mixed"),
+        (untold(usage=Usage(0, 5), unreported=True), exact(TEXT), "counted"),
     ],
-    ids=["no-usage", "in-a-thread", "beyond-what-is-kept", "zero-usage", "zero-output", "told"],
+    ids=[
+        "no-usage",
+        "in-a-thread",
+        "beyond-what-is-kept",
+        "zero-usage",
+        "zero-output",
+        "told",
+        "no-prompt",
+        "too-early",
+        "too-early-but-enough",
+        "too-early-without-prompt",
+    ],
 )
 async def test_what_was_not_told(exchange: Exchange, output: int, source: str, tokenizer: Tokenizer) -> None:
     told = exchange.usage
@@ -123,6 +151,7 @@ async def test_what_was_not_told(exchange: Exchange, output: int, source: str, t
     assert (exchange.usage.output_tokens, exchange.usage.source) == (output, source)
     prompt = told.input_tokens if told and told.input_tokens else await tokenizer.count_call(ASKED, MODEL)
     assert exchange.usage.input_tokens == prompt
+    assert billable_usage(exchange, input_estimate=1) == exchange.usage
 
 
 async def test_nothing_was_said(tokenizer: Tokenizer) -> None:

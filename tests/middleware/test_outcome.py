@@ -67,6 +67,8 @@ ROWS: list[tuple[str, list[Attempt], str, Usage | None, int, Usage | None]] = [
         HUNDRED,
         Usage(100, 100, source="mixed"),
     ),
+    ("output without a prompt", [SENT], "complete", Usage(0, 30), 0, Usage(20, 30, source="mixed")),
+    ("output without a prompt, cut", [SENT], "failed", Usage(0, 30), 35, Usage(20, 30, source="mixed")),
     ("explicit zero usage", [SENT], "complete", Usage(0, 0), 0, Usage(0, 0)),
     ("explicit zero usage, but output came", [SENT], "complete", Usage(0, 0), HUNDRED, Usage(20, 100, source="mixed")),
 ]
@@ -153,3 +155,18 @@ def test_one_call_is_owed_by_the_table() -> None:
     assert calls_so_far(exchange, input_estimate=1) == [(SENT, REPORTED)]
     assert owed_calls(Exchange("r", attempts=[REFUSED]), input_estimate=1) == []
     assert calls_so_far(Exchange("r"), input_estimate=1) == []
+
+
+@pytest.mark.parametrize(
+    ("attempts", "text_bytes", "owed"),
+    [
+        ([SENT], 35, REPORTED),
+        ([SENT], HUNDRED, Usage(100, 100, cache_read=40, reasoning=5, source="mixed")),
+        ([READ], HUNDRED, Usage(100, 100, cache_read=40, reasoning=5, source="mixed")),
+    ],
+    ids=["enough", "too-little", "read-for-nobody"],
+)
+def test_text_that_no_report_covers(attempts: list[Attempt], text_bytes: int, owed: Usage) -> None:
+    produced = Produced(text_bytes, unreported=True)
+    exchange = Exchange("r", attempts=attempts, outcome="complete", usage=REPORTED, produced=produced)
+    assert billable_usage(exchange, input_estimate=20) == owed

@@ -88,7 +88,8 @@ def billable_usage(exchange: Exchange, *, input_estimate: int) -> Usage | None:
     | nothing was sent upstream, or never arrived            | nothing                                |
     | the upstream refused before any output                 | nothing                                |
     | usage was reported, be it zero                         | that                                   |
-    | ... and the answer was cut after it                    | that, or what was relayed if more      |
+    | ... without a prompt, though there was output          | the prompt as estimated                |
+    | ... and the answer was cut, or went on, after it       | that, or what was relayed if more      |
     | ... and the client had left, the answer was read whole | that                                   |
     | ... without the output that was relayed                | what was relayed                       |
     | an answer without usage                                | the prompt and what was relayed        |
@@ -99,8 +100,9 @@ def billable_usage(exchange: Exchange, *, input_estimate: int) -> Usage | None:
     if attempt is None or not attempt.dispatched or attempt.refused:
         return None
     reported = exchange.usage
-    if reported is not None and reported.output_tokens and (attempt.whole or exchange.outcome == "complete"):
-        return reported
+    whole = attempt.whole or exchange.outcome == "complete"
+    if reported is not None and reported.output_tokens and whole and not exchange.produced.unreported:
+        return _with_prompt(reported, input_estimate)
     return usage_so_far(exchange, input_estimate=input_estimate)
 
 
@@ -111,6 +113,12 @@ def usage_so_far(exchange: Exchange, *, input_estimate: int) -> Usage:
     if reported is None:
         return Usage(input_tokens=input_estimate, output_tokens=output, source="counted" if output else "estimated")
     if output <= reported.output_tokens:
-        return reported
-    prompt = reported.input_tokens if reported.total_tokens else input_estimate
-    return replace(reported, input_tokens=prompt, output_tokens=output, source="mixed")
+        return _with_prompt(reported, input_estimate)
+    return _with_prompt(replace(reported, output_tokens=output, source="mixed"), input_estimate)
+
+
+def _with_prompt(usage: Usage, input_estimate: int) -> Usage:
+    """`usage` with the prompt that every output has: some servers tell of none, or in a way that nobody can read."""
+    if usage.input_tokens or not usage.output_tokens:
+        return usage
+    return replace(usage, input_tokens=input_estimate, source="mixed")

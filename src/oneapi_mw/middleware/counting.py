@@ -11,7 +11,7 @@ from oneapi_mw.exchange import Exchange
 from oneapi_mw.routing.parts import parts_of
 from oneapi_mw.routing.plan import Plan
 from oneapi_mw.tokens.estimate import estimate_tokens
-from oneapi_mw.usage import Usage
+from oneapi_mw.usage import Usage, UsageSource
 
 
 class TokenCounter(Protocol):
@@ -33,18 +33,24 @@ async def count_untold(exchange: Exchange, call: Call, plan: Plan, counter: Toke
         for part, its in zip(exchange.parts, parts_of(call, plan), strict=True):
             await count_untold(part, its.call, plan, counter)
         return
-    produced, told = exchange.produced, exchange.usage
-    if not produced.text or (told is not None and told.output_tokens):
+    produced, told = exchange.produced, exchange.usage or Usage()
+    tells_output, tells_prompt = told.output_tokens > 0 and not produced.unreported, told.input_tokens > 0
+    if not produced.text or (tells_output and tells_prompt):
         return
-    model = exchange.attempts[-1].model
-    beyond = produced.text_bytes - len(produced.text.encode("utf-8", "surrogatepass"))
-    output = await counter.count_text(produced.text, model) + estimate_tokens(max(beyond, 0))
-    produced.text = None  # counted: a second settlement has nothing to wait for
-    if told is not None and told.input_tokens:
-        exchange.usage = replace(told, output_tokens=output, source="mixed")
-        return
+    model, output = exchange.attempts[-1].model, told.output_tokens
+    if not tells_output:
+        beyond = produced.text_bytes - len(produced.text.encode("utf-8", "surrogatepass"))
+        counted = await counter.count_text(produced.text, model) + estimate_tokens(max(beyond, 0))
+        output = max(output, counted)
+    prompt = told.input_tokens or await _prompt(call, model, counter)
+    # counted: a second settlement has nothing to wait for
+    exchange.produced = replace(produced, text=None, unreported=False)
+    source: UsageSource = "mixed" if tells_output or tells_prompt else "counted"
+    exchange.usage = replace(told, input_tokens=prompt, output_tokens=output, source=source)
+
+
+async def _prompt(call: Call, model: str, counter: TokenCounter) -> int:
     try:
-        prompt = await counter.count_call(call, model)
+        return await counter.count_call(call, model)
     except InvalidRequest:
-        prompt = call.input_estimate
-    exchange.usage = Usage(prompt, output, source="counted")
+        return call.input_estimate

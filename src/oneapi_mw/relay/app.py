@@ -360,9 +360,10 @@ class _Streaming:
     def count(self, exchange: Exchange) -> None:
         """Note how much text was relayed, unless the upstream has told the usage of a complete answer."""
         complete = exchange.outcome == "complete"
-        if not complete or not _tells_output(exchange):
-            exchange.produced.text_bytes = self._decoder.text_bytes()
-            exchange.produced.text = self._decoder.text() if complete else None
+        if complete:
+            _note_untold(exchange, self._decoder)
+        else:
+            exchange.produced.text_bytes, exchange.produced.text = self._decoder.text_bytes(), None
 
     async def finish(self, exchange: Exchange) -> None:
         """See `Remainder`."""
@@ -394,9 +395,17 @@ class _Streaming:
             await self._response.aclose()
 
 
-def _tells_output(exchange: Exchange) -> bool:
-    """Whether the upstream has reported what it generated. A zero is not believed unseen."""
-    return exchange.usage is not None and exchange.usage.output_tokens > 0
+def _tells_usage(exchange: Exchange) -> bool:
+    """Whether the upstream has reported what it read and what it generated. A zero is not believed unseen."""
+    usage = exchange.usage
+    return usage is not None and usage.output_tokens > 0 and usage.input_tokens > 0
+
+
+def _note_untold(exchange: Exchange, decoder: StreamDecoder) -> None:
+    """Keep the text of a complete stream whose upstream has not told the usage of all of it."""
+    unreported = decoder.unreported()
+    if unreported or not _tells_usage(exchange):
+        exchange.produced = Produced(decoder.text_bytes(), text=decoder.text(), unreported=unreported)
 
 
 async def _read_answer(opened: Opened, call: Call, exchange: Exchange, limit: int) -> _Buffered:
@@ -416,7 +425,7 @@ async def _read_answer(opened: Opened, call: Call, exchange: Exchange, limit: in
     elif opened.attempt.model != call.model:
         answer = wire.restore_model(answer, call.model)
     exchange.usage = wire.read_usage(body)
-    if not _tells_output(exchange):
+    if not _tells_usage(exchange):
         said = wire.answer_said(body)
         exchange.produced.text_bytes, exchange.produced.text = said.text_bytes, said.text()
     return (_Unfolded if call.stream else _Buffered)(answer, _json_headers(opened))
@@ -443,8 +452,7 @@ async def _fold_stream(opened: Opened, call: Call, exchange: Exchange, limit: in
             raise event.error
         if isinstance(event, UsageReported):
             exchange.usage = event.usage
-    if not _tells_output(exchange):
-        exchange.produced.text_bytes, exchange.produced.text = decoder.text_bytes(), decoder.text()
+    _note_untold(exchange, decoder)
     if opened.conversion is not None:
         response = fold(opened.conversion.feed(events))
         return _Buffered(Answer(opened.wire.name, b"", {}, response), _json_headers(opened))

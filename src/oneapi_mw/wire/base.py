@@ -78,6 +78,9 @@ class StreamDecoder(Protocol):
     def text(self) -> str:
         """That text, or its beginning when it is longer than `said.KEPT_BYTES`, to be counted."""
 
+    def unreported(self) -> bool:
+        """Whether there is text that the last report of usage was too early to cover; may decode what was skipped."""
+
 
 class StreamEncoder(Protocol):
     """Canonical events to the bytes of a client's stream."""

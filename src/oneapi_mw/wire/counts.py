@@ -10,7 +10,12 @@ MAX_TOKENS = 1_000_000_000
 
 
 def read_count(value: object) -> int | None:
-    """A well-formed count. Negative ones are cut to zero; absurd or mistyped ones are none."""
+    """A well-formed count. Negative ones are cut to zero; absurd or mistyped ones are none.
+
+    `7.0` is well-formed: in JSON it is the same number as `7`, and some languages write every number so.
+    """
+    if type(value) is float and value.is_integer():
+        value = int(value)
     if type(value) is not int or value > MAX_TOKENS:
         return None
     return max(0, value)

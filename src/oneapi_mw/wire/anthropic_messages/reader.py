@@ -64,6 +64,7 @@ from oneapi_mw.wire.anthropic_messages.content import (
 from oneapi_mw.wire.anthropic_messages.finish import decode_finish, with_calls
 from oneapi_mw.wire.anthropic_messages.usage import decode_usage, merge_reports, says_zero, tier_of, unmapped_usage
 from oneapi_mw.wire.arguments import arguments_text
+from oneapi_mw.wire.counts import read_count
 from oneapi_mw.wire.extras import mapped
 from oneapi_mw.wire.fields import Fields
 from oneapi_mw.wire.ids import synthetic_id, unique_id
@@ -110,6 +111,8 @@ class SignificantReader:
         self._finish: Finished | None = None
         self._container: Any = None
         self.started = False
+        self.reports_output = False
+        """Whether it was told how much there is in the end. What the beginning tells is a first few tokens."""
 
     @property
     def finished(self) -> bool:
@@ -164,6 +167,7 @@ class SignificantReader:
         if delta.get("container") is not None:
             self._container = delta["container"]
         if isinstance(usage, dict):
+            self.reports_output = self.reports_output or read_count(usage.get("output_tokens")) is not None
             self._note_usage(usage, events)
             self._zero = says_zero(self._report)
 

@@ -80,6 +80,9 @@ class MessagesStreamDecoder(SseStreamDecoder):
     def text(self) -> str:
         return self._tally.said().text()
 
+    def unreported(self) -> bool:
+        return not self._reader.reports_output
+
     # One event at a time.
 
     def _read(self, block: bytes, *, cut: bool = False) -> list[Frame]:
@@ -224,4 +227,4 @@ def read_message(reader: MessageReader, message: Mapping[str, Any]) -> list[Even
     """A whole answer as the events of a stream that brings it at once. Raises `MalformedEventError`."""
     events = reader.read({"type": "message_start", "message": message})
     ending = {name: message[name] for name in ("stop_reason", "stop_sequence", "stop_details") if name in message}
-    return events + reader.read({"type": "message_delta", "delta": ending})
+    return events + reader.read({"type": "message_delta", "delta": ending, "usage": message.get("usage")})

@@ -22,6 +22,7 @@ from oneapi_mw.wire.gemini.content import NAME
 from oneapi_mw.wire.gemini.errors import error_of
 from oneapi_mw.wire.gemini.produced import answer_texts, delivers_nothing
 from oneapi_mw.wire.gemini.reader import ChunkReader, SignificantReader, in_camel_case
+from oneapi_mw.wire.gemini.usage import reports_output
 from oneapi_mw.wire.said import Said
 from oneapi_mw.wire.sse_stream import IGNORED_AHEAD, malformed, no_answer, too_large
 from oneapi_mw.wire.zero import told_nothing
@@ -45,6 +46,7 @@ class GeminiStreamDecoder:
         self._spelled = self._wanted = b""  # the upstream's model as its chunks have it, and the client's
         self._said = Said()
         self._delivered = False  # anything: text, a call, media
+        self._reported_bytes = 0  # text up to the last report of output
 
     def feed(self, data: bytes) -> list[Frame]:
         if self._over:
@@ -95,6 +97,9 @@ class GeminiStreamDecoder:
     def text(self) -> str:
         return self._said.text()
 
+    def unreported(self) -> bool:
+        return self._said.text_bytes > self._reported_bytes
+
     def _read(self, events: list[bytes], *, framed: bool) -> list[Frame]:
         found: list[Event] = []
         shown: list[bytes] = []
@@ -131,6 +136,8 @@ class GeminiStreamDecoder:
             events += self._reader.read(spelled)
         except MalformedChunkError as exc:
             return malformed("chunk", exc)
+        if reports_output(spelled):
+            self._reported_bytes = self._said.text_bytes
         error = self._reader.failure()
         if error is not None:
             return error

@@ -84,7 +84,17 @@ class Tally:
     grown to 64 KiB: a short stream with usage costs nothing, a long one stays within bounds.
     """
 
-    __slots__ = ("_beyond", "_choices", "_messages", "_more", "_size", "_unread", "kept")
+    __slots__ = (
+        "_beyond",
+        "_choices",
+        "_messages",
+        "_more",
+        "_reported_bytes",
+        "_reported_place",
+        "_size",
+        "_unread",
+        "kept",
+    )
 
     def __init__(self) -> None:
         self.kept = bytearray()
@@ -95,6 +105,8 @@ class Tally:
         self._size = 0
         self._choices: set[int] = set()
         self._messages: dict[int, int] = {}
+        self._reported_place = (0, 0)  # how much was kept, and unread, when usage was reported last
+        self._reported_bytes: int | None = None  # all that had been said by then, once that is read
 
     def keep(self, block: bytes) -> None:
         """Count a block of whole events, later."""
@@ -125,6 +137,19 @@ class Tally:
         """Whether anything was: text, a call, media."""
         self._fold()
         return bool(self.kept) or self._more
+
+    def note_report(self) -> None:
+        """Usage is reported for all there is so far."""
+        self._reported_place, self._reported_bytes = (len(self.kept), len(self._unread)), None
+        if not self._unread:
+            self._reported_bytes = len(self.kept) + self._beyond
+
+    def unreported(self) -> bool:
+        """Whether something was said after the last report."""
+        if self._reported_bytes is None and self._reported_place == (len(self.kept), len(self._unread)):
+            return False  # nothing at all came after it: what is unread may stay so
+        said = self.text_bytes()
+        return said > (self._reported_bytes or 0)
 
     def choices(self) -> set[int]:
         self._fold()
@@ -163,13 +188,18 @@ class Tally:
             before = bytes(self.kept)
             self.kept.clear()
             place = 0
-            for (offset, is_block), entries in groupby(unread, key=lambda entry: (entry[0], type(entry[1]) is bytes)):
+            kept, covered = self._reported_place if self._reported_bytes is None else (0, 0)
+            for (offset, is_block, reported), numbered in groupby(
+                enumerate(unread), key=lambda entry: (entry[1][0], type(entry[1][1]) is bytes, entry[0] < covered)
+            ):
                 self.kept += before[place:offset]
                 place = offset
-                found = [entry for _, entry in entries]
+                found = [entry for _, (_, entry) in numbered]
                 for chunk in _chunks(b"".join(found)) if is_block else found:  # type: ignore[arg-type]  # all bytes
                     if isinstance(chunk, dict):
                         self._note(chunk)
+                if reported:
+                    self._reported_bytes = len(self.kept) - place + kept + self._beyond
             self.kept += before[place:]
         if len(self.kept) > KEPT_BYTES:
             self._beyond += len(self.kept) - KEPT_BYTES

@@ -21,7 +21,7 @@ from oneapi_mw.wire.openai_chat.content import NAME
 from oneapi_mw.wire.openai_chat.finish import decode_finish
 from oneapi_mw.wire.openai_chat.produced import Tally
 from oneapi_mw.wire.openai_chat.reader import ChunkReader, SignificantReader
-from oneapi_mw.wire.openai_chat.usage import find_usage
+from oneapi_mw.wire.openai_chat.usage import decode_usage, find_usage
 from oneapi_mw.wire.sse_stream import SseStreamDecoder, documents, is_utf8, malformed, mended, no_answer, too_large
 from oneapi_mw.wire.zero import told_nothing
 
@@ -168,6 +168,9 @@ class ChatStreamDecoder(SseStreamDecoder):
     def text(self) -> str:
         return self._tally.text()
 
+    def unreported(self) -> bool:
+        return self._tally.unreported()
+
     def _started_choices(self) -> set[int]:
         reader = self._reader
         return reader.started_choices() if isinstance(reader, ChunkReader) else self._tally.choices()
@@ -250,7 +253,10 @@ class ChatStreamDecoder(SseStreamDecoder):
         except MalformedChunkError as exc:
             return b"", malformed("chunk", exc)
         self._skimming = self._reader.started and not self._full
-        if self._hide_usage and not chunk.get("choices") and find_usage(chunk) is not None:
+        usage = find_usage(chunk)
+        if usage is not None and decode_usage(usage) is not None:
+            self._tally.note_report()
+        if self._hide_usage and usage is not None and not chunk.get("choices"):
             return b"", None
         if self._rename is not None:
             return self._rename.in_event(event, chunk, raw), None

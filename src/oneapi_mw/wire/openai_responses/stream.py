@@ -68,6 +68,9 @@ class ResponsesStreamDecoder(SseStreamDecoder):
     def text(self) -> str:
         return self._tally.text()
 
+    def unreported(self) -> bool:
+        return False  # usage is told with the ending, and nothing comes after that
+
     def _read(self, block: bytes, *, cut: bool = False) -> list[Frame]:
         if self._skimming and not cut and says_only_content(block):
             self._tally.keep(block)
