@@ -22,7 +22,7 @@ from oneapi_mw.pricing.price import RATIO_SCALE
 from oneapi_mw.principal import Principal, Role, TokenStatus, UserStatus
 from oneapi_mw.relay.app import Relay, RelayLimits
 from oneapi_mw.relay.fanout import AT_ONCE, FanOut
-from oneapi_mw.relay.upstream import BodyTooLarge, Timeouts, Upstream
+from oneapi_mw.relay.upstream import BodyCut, BodyTooLarge, Timeouts, Upstream
 from oneapi_mw.routing.channel import Channel, Secret
 from oneapi_mw.routing.live import LiveRouter
 from oneapi_mw.store.base import IdempotencyKeys
@@ -141,7 +141,12 @@ class ScriptedResponse:
         while self._steps:
             step = self._steps[0]
             if not isinstance(step, bytes):
-                await _step(step)  # a reader that is interrupted here comes back to the same place
+                try:
+                    await _step(step)
+                except asyncio.CancelledError:  # as the protocol says, that closes the connection
+                    self.closed = True
+                    self._steps = [BodyCut()]
+                    raise
             self._steps.pop(0)
             if isinstance(step, bytes):
                 return step

@@ -7,14 +7,31 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
+import httpx
 import pytest
 from starlette.types import ASGIApp
 
+from oneapi_mw.middleware.drain import Drain
 from oneapi_mw.relay import watch as watch_module
+from oneapi_mw.relay.aiohttp_upstream import AiohttpUpstream
 from oneapi_mw.relay.app import RelayLimits
 from oneapi_mw.relay.http1_upstream import Http1Upstream
-from oneapi_mw.relay.upstream import Timeouts
-from tests.relay.stack import COST, DONE, FIRST, WatchedLedger, answer, ask, begin, channel, chunk, gateway, stream
+from oneapi_mw.relay.httpx_upstream import HttpxUpstream
+from oneapi_mw.relay.upstream import Timeouts, Upstream
+from tests.relay.stack import (
+    COST,
+    DONE,
+    FIRST,
+    WatchedLedger,
+    answer,
+    ask,
+    begin,
+    channel,
+    chunk,
+    gateway,
+    stream,
+    usage_chunk,
+)
 from tests.support.hostile import HostileServer, Peer, Script, message, serve, unused_port
 
 JSON = b"content-type: application/json"
@@ -41,11 +58,12 @@ def sends(*parts: bytes) -> Script:
 
 @asynccontextmanager
 async def stack(script: Script, **options: Any) -> AsyncIterator[tuple[ASGIApp, WatchedLedger, HostileServer]]:
-    ledger, upstream = WatchedLedger(), Http1Upstream()
+    ledger, upstream = WatchedLedger(), options.pop("upstream", None) or Http1Upstream()
+    config = options.pop("config", {})
     async with serve(script) as server:
         dead = channel(1, base_url=f"http://127.0.0.1:{unused_port()}")
         channels = [dead] if options.pop("dead_first", False) else []
-        channels.append(channel(2, base_url=server.url))
+        channels.append(channel(2, base_url=server.url, config=config))
         try:
             yield gateway(upstream, ledger, channels=channels, **options), ledger, server
         finally:
@@ -155,3 +173,44 @@ async def test_the_upstream_hears_of_a_client_that_left(
         await server.peers[0].gone.wait()
         assert len(server.received) == 1
         assert await ledger.check() == (10 + 400 if TEXT in before else 10)
+
+
+ENGINES: dict[str, Callable[[], Upstream]] = {
+    "http1": Http1Upstream,
+    "aiohttp": AiohttpUpstream,
+    "httpx": lambda: HttpxUpstream(httpx.AsyncHTTPTransport()),
+}
+
+
+@pytest.mark.parametrize("before", [b"", HEAD, HEAD + framed(FIRST, TEXT)], ids=["headers", "first event", "stream"])
+@pytest.mark.parametrize("engine", ENGINES)
+async def test_the_rest_of_a_stream_is_read_for_a_client_that_left(
+    engine: str, before: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the provider charges for it anyway, the connection stays open until its usage is known."""
+
+    async def script(peer: Peer) -> None:
+        await peer.request()
+        await peer.send(before)
+        asked.set()
+        await left.wait()
+        await peer.send(whole[len(before) :])
+        await peer.until_gone()
+
+    monkeypatch.setattr(watch_module, "GRACE", 0)
+    told = {"prompt_tokens": 11, "completion_tokens": 900, "total_tokens": 911}
+    whole = HEAD + framed(FIRST, TEXT, TEXT, chunk({}, "stop"), usage_chunk(told), DONE) + LAST
+    asked, left, drain = asyncio.Event(), asyncio.Event(), Drain()
+    config = {"bills_after_disconnect": True}
+    async with stack(script, upstream=ENGINES[engine](), config=config, drain=drain) as (app, ledger, server):
+        asking = begin(app, stream=True)
+        await asked.wait()
+        if TEXT in before:
+            await asking.client.until(lambda exchanged: b"xxx" in exchanged.body)
+        asking.client.leave()
+        await asking.end()
+        assert ledger.hold.state == "open"
+        left.set()
+        assert await drain.finish(60)
+        assert await ledger.check() == 11 + 4 * 900
+        assert len(server.received) == 1

@@ -7,6 +7,7 @@ import logging
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from functools import partial
+from typing import Self
 
 from starlette.types import Receive, Scope, Send
 
@@ -24,7 +25,7 @@ from oneapi_mw.relay.conversion import Recovery
 from oneapi_mw.relay.fetch import Fetcher
 from oneapi_mw.relay.headers import forwardable_response_headers
 from oneapi_mw.relay.inlining import Inlining
-from oneapi_mw.relay.remainder import REMAINDER_BYTES, leave, outlive
+from oneapi_mw.relay.remainder import REMAINDER_BYTES, Unhurried, leave, outlive
 from oneapi_mw.relay.upstream import BodyCut, BodyTooLarge, Timeouts, Upstream, UpstreamFault
 from oneapi_mw.relay.watch import ClientGone, DisconnectWatch
 from oneapi_mw.routing.plan import PLAN, Candidate, Route
@@ -170,10 +171,8 @@ class Relay:
         keep = False
         try:
             if is_stream and call.stream:
-                streaming = _Streaming(opened, call, offer, limits)
-                await streaming.begin()
-                keep = True
-                return streaming
+                keep = True  # from here on it is the stream's to close
+                return await _Streaming(opened, call, offer, limits).begin()
             if is_stream:
                 return await _fold_stream(opened, call, asked.exchange, limits.max_answer_bytes)
             return await _read_answer(opened, call, asked.exchange, limits.max_answer_bytes)
@@ -286,6 +285,9 @@ class _Streaming:
         self._opened = opened
         self._response = opened.response
         self._chunks: AsyncIterator[bytes] = opened.response.chunks()
+        self._unhurried: Unhurried | None = None
+        if opened.attempt.outlives:
+            self._chunks = self._unhurried = Unhurried(self._chunks)
         renamed = opened.attempt.model != call.model
         self._decoder: StreamDecoder = opened.wire.stream_decoder(
             full=offer.full or opened.wire.name != offer.format,
@@ -305,13 +307,18 @@ class _Streaming:
         """Whether the answer was ended by us, with the upstream still talking."""
         return self._conversion is not None and self._conversion.is_cut
 
-    async def begin(self) -> None:
+    async def begin(self) -> Self:
         """Wait for the first frames. An error that comes before any output is raised: it can still be retried."""
-        await self.advance()
-        first = next((event for frame in self.frames for event in frame.events), None)
-        if isinstance(first, Failed):
-            self._opened.attempt.refused = not self._broken
-            raise first.error
+        try:
+            await self.advance()
+            first = next((event for frame in self.frames for event in frame.events), None)
+            if isinstance(first, Failed):
+                self._opened.attempt.refused = not self._broken
+                raise first.error
+        except BaseException:
+            await self.abandon()
+            raise
+        return self
 
     async def advance(self) -> None:
         """Replace `frames` by the next ones that arrive."""
@@ -376,11 +383,15 @@ class _Streaming:
         finally:
             self.count(exchange)
             exchange.outcome = outcome
-            await self._response.aclose()
+            await self.abandon()
 
     async def abandon(self) -> None:
         """See `Remainder`."""
-        await self._response.aclose()
+        try:
+            if self._unhurried is not None:
+                await self._unhurried.aclose()
+        finally:
+            await self._response.aclose()
 
     async def aclose(self, *, drain: bool) -> None:
         """Give the connection back when its message ends in a moment, else close it."""
@@ -392,7 +403,7 @@ class _Streaming:
         except (TimeoutError, UpstreamFault):
             pass  # the answer is whole: only its connection cannot be used again
         finally:
-            await self._response.aclose()
+            await self.abandon()
 
 
 def _tells_usage(exchange: Exchange) -> bool:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from functools import partial
 from typing import Any, Protocol, TypeVar
 
 from oneapi_mw.errors import UpstreamError
 from oneapi_mw.exchange import Exchange
+from oneapi_mw.relay.upstream import UpstreamFault
 from oneapi_mw.relay.watch import ClientGone, DisconnectWatch
 
 log = logging.getLogger("oneapi_mw.relay")
@@ -26,6 +27,45 @@ class Remainder(Protocol):
 
     async def abandon(self) -> None:
         """Close it as it is."""
+
+
+class Unhurried:
+    """Chunks of an upstream that goes on when a reader is cancelled: the next one gets what comes.
+
+    Cancelling whoever reads an upstream closes its connection, so a task of its own does that, for each chunk. Only
+    for answers that may outlive their clients.
+    """
+
+    def __init__(self, chunks: AsyncIterator[bytes]) -> None:
+        self._chunks = chunks
+        self._reading: asyncio.Task[bytes | None] | None = None
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self
+
+    async def __anext__(self) -> bytes:
+        if self._reading is None:
+            self._reading = asyncio.create_task(self._read(), name="oneapi_mw.chunk")
+        try:
+            chunk = await asyncio.shield(self._reading)
+        except UpstreamFault:
+            self._reading = None
+            raise
+        self._reading = None
+        if chunk is None:
+            raise StopAsyncIteration
+        return chunk
+
+    async def _read(self) -> bytes | None:
+        async for chunk in self._chunks:
+            return chunk
+        return None
+
+    async def aclose(self) -> None:
+        """Stop reading."""
+        if self._reading is not None:
+            self._reading.cancel()
+            await asyncio.wait([self._reading])
 
 
 R = TypeVar("R", bound=Remainder)
