@@ -82,6 +82,8 @@ class Exchange:
     """Wire format of the client where its body told another than its path."""
     charged: int | None = None
     """Quota units settled; `None` until settled."""
+    owed: int | None = None
+    """Quota units that the ledger was asked to charge, whether or not it has answered; `None` until then."""
     response_headers: list[tuple[bytes, bytes]] = field(default_factory=list)
     """Header fields that inner stages want in the response, whoever starts it."""
     dropped: list[str] = field(default_factory=list)

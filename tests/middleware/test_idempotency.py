@@ -11,6 +11,9 @@ from starlette.types import ASGIApp
 
 from oneapi_mw.errors import StoreUnavailable
 from oneapi_mw.middleware import idempotency
+from oneapi_mw.middleware.drain import Drain
+from oneapi_mw.relay import watch as watch_module
+from oneapi_mw.relay.upstream import ClosedBeforeResponse
 from oneapi_mw.store.key_records import KeyClaim, KeyState, key_id
 from oneapi_mw.store.memory_idempotency import MemoryIdempotencyKeys
 from oneapi_mw.store.records import CostRecord
@@ -18,7 +21,9 @@ from oneapi_mw.store.state_records import Owner
 from tests.relay.stack import (
     COST,
     HEADERS,
+    MODEL,
     PATH,
+    PRICE,
     Gate,
     Reply,
     ScriptedUpstream,
@@ -26,6 +31,7 @@ from tests.relay.stack import (
     answer,
     body,
     buffered,
+    channel,
     gateway,
     principal,
     streamed,
@@ -64,16 +70,28 @@ class Stack:
         self.ledger = WatchedLedger()
         self.clock = Clock()
         self.keys = MemoryIdempotencyKeys(self.clock)
+        self.drain = Drain()
         self.app = self.made(retries)
 
-    def made(self, retries: int = 0, **who: Any) -> ASGIApp:
+    def made(
+        self, retries: int = 0, *, config: dict[str, Any] | None = None, fan_out: bool = False, **who: Any
+    ) -> ASGIApp:
+        models = (MODEL, "o1-mini")
+        channels = [
+            channel(n, models=models, model_configs=dict.fromkeys(models, PRICE), config=config or {})
+            for n in (1, 2, 3)
+        ]
         return gateway(
             self.upstream,
             self.ledger,
+            channels=channels,
             retries=retries,
             who=principal(**who),
             idempotency=self.keys,
             costs=Costs(self.ledger),
+            drain=self.drain,
+            fan_out_n=fan_out,
+            at_once=1,
         )
 
     async def ask(
@@ -307,3 +325,59 @@ async def test_other_methods_and_paths_pass() -> None:
     for method, path in (("GET", PATH), ("POST", "/v1/nothing")):
         exchanged = await call(stack.app, method, path, headers={**HEADERS, "idempotency-key": "a b"})
         assert b"Idempotency-Key" not in exchanged.body
+
+
+# What is owed although the ledger has not said so.
+
+
+async def test_calls_of_one_request_that_are_owed_while_the_last_is_not() -> None:
+    """One of two calls is answered, the other refused, and the charge for the first is late: it will come."""
+    stack = Stack(buffered(), buffered(b"{}", status=500), buffered(), buffered())
+    stack.app = stack.made(fan_out=True)
+    stack.ledger.away = StoreUnavailable("away")
+    assert (await stack.ask(model="o1-mini", n=2)).status == 500
+    assert stack.state() is KeyState.ENDED
+    stack.ledger.away = None
+    assert code(await stack.ask(model="o1-mini", n=2)) == (409, "conflict")
+    assert await stack.ledger.check() == COST
+    assert len(stack.upstream.requests) == 2
+
+
+async def test_failed_attempts_that_are_owed_while_the_last_is_not() -> None:
+    told = orjson.dumps({"error": {"message": "overloaded"}, "usage": {"prompt_tokens": 9}})
+    stack = Stack(buffered(told), buffered(b"{}", status=500), buffered())
+    stack.app = stack.made(retries=1, config={"bill_failed_attempts": True})
+    stack.ledger.away = StoreUnavailable("away")
+    assert (await stack.ask()).status == 500
+    assert stack.state() is KeyState.ENDED
+    stack.ledger.away = None
+    assert code(await stack.ask()) == (409, "conflict")
+    assert await stack.ledger.check() == 9
+    assert len(stack.upstream.requests) == 2
+
+
+async def test_an_answer_that_is_read_for_nobody_is_owed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watch_module, "GRACE", 0)
+    gate = Gate()
+    stack = Stack(buffered(waiting=gate), buffered())
+    stack.app = stack.made(config={"bills_after_disconnect": True})
+    client, task = stack.begin()
+    await gate.reached.wait()
+    client.leave()
+    await task
+    assert stack.state() is KeyState.ENDED
+    assert code(await stack.ask()) == (409, "conflict")
+    gate.open()
+    assert await stack.drain.finish(60)
+    assert code(await stack.ask()) == (409, "conflict")
+    assert await stack.ledger.check() == COST
+
+
+@pytest.mark.parametrize("ambiguous", ["void", "prompt_cost"])
+async def test_an_attempt_that_may_have_arrived(ambiguous: str) -> None:
+    """Where nothing is charged for it, it may be made again."""
+    stack = Stack(buffered(waiting=ClosedBeforeResponse()), buffered())
+    stack.app = stack.made(config={"ambiguous": ambiguous})
+    assert (await stack.ask()).status == 502
+    again = await stack.ask()
+    assert again.status == (200 if ambiguous == "void" else 409)

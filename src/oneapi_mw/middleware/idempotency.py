@@ -242,9 +242,9 @@ class _Keeper:
 
 
 def may_be_owed(exchange: Exchange) -> bool:
-    """Whether something was or will be charged: the last attempt reached an upstream that did not refuse it."""
-    attempt = exchange.attempts[-1] if exchange.attempts else None
-    return exchange.charged is not None or (attempt is not None and attempt.dispatched and not attempt.refused)
+    """Whether something was or will be charged: the ledger was asked to, or will be when an answer has been read whose
+    client has left."""
+    return exchange.owed is not None or bool(exchange.unfinished)
 
 
 def _is_stream(start: Message) -> bool:

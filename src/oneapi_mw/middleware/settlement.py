@@ -160,6 +160,7 @@ class SettlementMiddleware:
             if one.made.flags:
                 _warn(hold.key, one.made, one.price)
         hold.closed = True  # before waiting: the ledger carries it out even when this task is cancelled
+        exchange.owed = final
         try:
             settled = await self._ledger.settle(hold.key, final, facts)
         except StoreUnavailable as exc:
