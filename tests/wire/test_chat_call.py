@@ -60,6 +60,7 @@ def test_what_is_said_outside_is_kept() -> None:
     [
         ({"max_tokens": 5, "max_completion_tokens": 7}, 7),
         ({"max_tokens": 5, "max_completion_tokens": 0}, 5),
+        ({"max_tokens": 7, "max_completion_tokens": 5}, 7),
         ({"max_tokens": 0}, None),
         ({"max_completion_tokens": 7}, 7),
     ],

@@ -91,9 +91,12 @@ def read_head(body: JsonObject) -> tuple[str, bool]:
 
 
 def _output_limit(body: JsonObject) -> int | None:
-    """The client's limit per candidate. Zero means none, as it does to servers that write zero for absent."""
-    deprecated = read_integer(body, "max_tokens", 0, MAX_OUTPUT)
-    return read_integer(body, "max_completion_tokens", 0, MAX_OUTPUT) or deprecated or None
+    """The client's limit per candidate. Zero means none, as it does to servers that write zero for absent.
+
+    Of two the higher one: servers differ in which of them they know.
+    """
+    limits = [read_integer(body, name, 0, MAX_OUTPUT) or 0 for name in ("max_tokens", "max_completion_tokens")]
+    return max(limits) or None
 
 
 def read_integer(body: JsonObject, name: str, low: int, high: int) -> int | None:
