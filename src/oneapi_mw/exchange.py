@@ -46,6 +46,8 @@ class Attempt:
     lost: Remedy | None = None
     """Refused for reasoning that the client has lost or changed, and what helps. That is no fault of the channel, and
     no other one would do better."""
+    goes_on: bool = False
+    """Its upstream works on when nobody listens (see `WireFormat.goes_on`)."""
     outlives: bool = False
     """Its answer is read to the end when the client leaves."""
     whole: bool = False

@@ -19,7 +19,7 @@ from oneapi_mw.middleware.errors import ErrorsMiddleware
 from oneapi_mw.middleware.exchange import ExchangeMiddleware
 from oneapi_mw.middleware.history import StateOptions
 from oneapi_mw.middleware.idempotency import CostLookup, IdempotencyMiddleware
-from oneapi_mw.middleware.precharge import PrechargeMiddleware
+from oneapi_mw.middleware.precharge import BACKGROUND_OUTPUT_TOKENS, PrechargeMiddleware
 from oneapi_mw.middleware.ratelimit import RateLimitMiddleware
 from oneapi_mw.middleware.reasoning import ReasoningMiddleware
 from oneapi_mw.middleware.remainders import RemainderTasks
@@ -56,13 +56,15 @@ def default_stages(
     remainders: RemainderTasks | None = None,
     counter: TokenCounter | None = None,
     clamp_output: bool = False,
+    background_output: int = BACKGROUND_OUTPUT_TOKENS,
 ) -> list[Middleware]:
     """The stages of a relayed request, outermost first. Without `limiter` nothing is rate limited, without `drain`
     nobody waits for running requests, without `states` answers are not kept to be continued, without `idempotency`
     and `costs` a repeated `Idempotency-Key` means nothing, without `cards` log rows keep the price cards they were
     charged by, without `remainders` nobody waits for answers that are read although their clients have left, and
     without `counter` answers without usage are estimated from their length. `clamp_output` lowers the output limit of
-    requests that cannot be paid for."""
+    requests that cannot be paid for, and `background_output` is what those are taken to produce that are worked at in
+    the background."""
     limits = [Middleware(RateLimitMiddleware, limiter=limiter)] if limiter is not None else []
     drains = [Middleware(DrainMiddleware, drain=drain)] if drain is not None else []
     once = []
@@ -83,7 +85,13 @@ def default_stages(
         *state,
         Middleware(RouteMiddleware, router=router),
         *affinity,
-        Middleware(PrechargeMiddleware, ledger=ledger, cards=cards, clamp_output=clamp_output),
+        Middleware(
+            PrechargeMiddleware,
+            ledger=ledger,
+            cards=cards,
+            clamp_output=clamp_output,
+            background_output=background_output,
+        ),
         Middleware(SettlementMiddleware, ledger=ledger, cards=cards, remainders=remainders, counter=counter),
         Middleware(ReasoningMiddleware),
     ]

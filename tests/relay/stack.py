@@ -15,6 +15,7 @@ from oneapi_mw.ledger.memory import MemoryHold, MemoryLedger
 from oneapi_mw.middleware.counting import TokenCounter
 from oneapi_mw.middleware.drain import Drain
 from oneapi_mw.middleware.idempotency import CostLookup
+from oneapi_mw.middleware.precharge import BACKGROUND_OUTPUT_TOKENS
 from oneapi_mw.middleware.remainders import RemainderTasks
 from oneapi_mw.pipeline import build, default_stages
 from oneapi_mw.pricing.groups import GroupRatioMode
@@ -308,6 +309,7 @@ def gateway(
     remainders: RemainderTasks | None = None,
     counter: TokenCounter | None = None,
     clamp_output: bool = False,
+    background_output: int = BACKGROUND_OUTPUT_TOKENS,
 ) -> ASGIApp:
     """The default stages around the relay."""
     stages = default_stages(
@@ -325,6 +327,7 @@ def gateway(
         remainders=remainders or RemainderTasks(drain=drain),
         counter=counter,
         clamp_output=clamp_output,
+        background_output=background_output,
     )
     relay = Relay(upstream=upstream, limits=limits or RelayLimits(Timeouts(), retries=retries))
     return build(FanOut(relay, at_once=at_once), stages)

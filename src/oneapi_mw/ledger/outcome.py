@@ -12,8 +12,12 @@ from oneapi_mw.tokens.estimate import estimate_tokens
 from oneapi_mw.usage import NOTHING, Usage
 
 FAILED_ATTEMPT = "failed_attempt"
+BACKGROUND = "background"
 HOLD = "ambiguous:hold"
 PROMPT_COST = "ambiguous:prompt_cost"
+
+
+AT_LEAST_THE_HOLD = frozenset({HOLD, BACKGROUND})
 
 
 class Owed(NamedTuple):
@@ -22,8 +26,8 @@ class Owed(NamedTuple):
     attempt: Attempt
     usage: Usage
     flag: str = ""
-    """Why it is although it was of no use: `FAILED_ATTEMPT`, `PROMPT_COST`, or `HOLD`, where the hold is what is
-    charged at least."""
+    """Why it is although it was of no use: `FAILED_ATTEMPT`, `PROMPT_COST`, or `HOLD`; or `BACKGROUND`, as nobody knows
+    what it was of. Of these, `AT_LEAST_THE_HOLD` are charged all that was set aside."""
 
 
 def _usual(attempt: Attempt) -> BillingTerms:
@@ -63,6 +67,8 @@ def owed_calls(
         if policy == "void":
             return failed
         flag = HOLD if policy == "hold" else PROMPT_COST
+    elif attempt.goes_on and (exchange.usage is None or not (attempt.whole or exchange.outcome == "complete")):
+        flag = BACKGROUND  # it is worked at, and its end does not pass by here
     return [*failed, Owed(attempt, usage, flag)]
 
 

@@ -35,6 +35,8 @@ from oneapi_mw.wire.registry import get_format
 log = logging.getLogger("oneapi_mw.billing")
 
 OUTPUT_LIMIT = b"x-oneapi-output-limit"
+BACKGROUND_OUTPUT_TOKENS = 15_000
+"""Output assumed for the hold of a request that is worked at in the background and names no limit."""
 UNKNOWN_OUTPUT_TOKENS = 4096
 """Output assumed for the hold when neither the client nor the price card names a limit, and at most then."""
 _NOT_TEXT = (b"audio", b"image", b"video", b"file", b"document", b"previous_response_id", b"conversation")
@@ -54,16 +56,25 @@ class PrechargeMiddleware:
     requires, provides = (EXCHANGE, PRINCIPAL, CALL, PLAN), (HOLD,)
 
     def __init__(
-        self, app: ASGIApp, *, ledger: Ledger, cards: CardArchive | None = None, clamp_output: bool = False
+        self,
+        app: ASGIApp,
+        *,
+        ledger: Ledger,
+        cards: CardArchive | None = None,
+        clamp_output: bool = False,
+        background_output: int = BACKGROUND_OUTPUT_TOKENS,
     ) -> None:
         """
         Args:
             cards: keeps every card before anything is charged by it. Without, log rows keep the cards themselves.
+            background_output: output tokens to set aside for a request that is worked at in the background, and to
+                charge for it when its end is not seen, unless it names a limit.
         """
         self.app = app
         self._ledger = ledger
         self._cards = cards
         self._clamp_output = clamp_output
+        self._background_output = background_output
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         call = CALL.find(scope)
@@ -72,6 +83,8 @@ class PrechargeMiddleware:
             return
         principal, exchange = PRINCIPAL.get(scope), EXCHANGE.get(scope)
         plan = PLAN.get(scope)
+        if call.max_output is None and get_format(call.format).goes_on(call):
+            call = replace(call, max_output=self._background_output)
         request = reserve_for(call, plan, principal, exchange)
         if self._cards is not None:
             await keep_cards(plan, self._cards)

@@ -16,8 +16,7 @@ from oneapi_mw.exchange import EXCHANGE, Attempt, Exchange
 from oneapi_mw.ledger.base import Denied, Ledger, LogFacts
 from oneapi_mw.ledger.hold import HOLD, Hold
 from oneapi_mw.ledger.limits import MAX_QUOTA
-from oneapi_mw.ledger.outcome import HOLD as KEEPS_HOLD
-from oneapi_mw.ledger.outcome import Owed, calls_so_far, owed_calls
+from oneapi_mw.ledger.outcome import AT_LEAST_THE_HOLD, Owed, calls_so_far, owed_calls
 from oneapi_mw.middleware.counting import TokenCounter, count_untold
 from oneapi_mw.middleware.precharge import refusal
 from oneapi_mw.middleware.remainders import RemainderTasks
@@ -147,7 +146,7 @@ class SettlementMiddleware:
             return
         charges = prices.charges(owed)
         final = sum(one.made.quota for one in charges)
-        if any(one.flag == KEEPS_HOLD for one in owed):
+        if any(one.flag in AT_LEAST_THE_HOLD for one in owed):
             final = max(final, hold.amount)
         if final > MAX_QUOTA:
             log.error(

@@ -91,6 +91,7 @@ async def open_attempt(
     channel, wire = candidate.channel, route.wire
     url = route.addresses[call.operation, call.stream]
     attempt = Attempt(channel.id, channel.uuid, channel.name, candidate.model, url, wire.name, candidate=index)
+    attempt.goes_on = wire.name == call.format and wire.goes_on(call)
     attempt.outlives = candidate.terms.bills_after_disconnect and exchange.remainders is not None
     if recovery is None:
         exchange.attempts.append(attempt)

@@ -55,7 +55,8 @@ class BillingSettings(Section):
     tools_use_group_ratio: bool = False
     """Multiply what calls of hosted tools cost by the group ratio, too."""
     preconsume_token_for_background_request: NonNegative = 15_000
-    """Output tokens that are set aside for a Responses request with `background: true`."""
+    """Output tokens that are set aside for a Responses request with `background: true` and no limit, and charged for it
+    when its end is not seen here."""
     billing_on_crash: Literal["prompt_cost", "void", "hold"] = "prompt_cost"
     """A request whose worker was killed before it noted what it costs: the price of its prompt, nothing, or all that
     was set aside."""

@@ -120,6 +120,11 @@ class WireFormat(ABC):
         body = self.with_limit(call.body, each) if each >= self.least_output else None
         return None if body is None else replace(call.with_body(body), max_output=each * self.answers_made(call))
 
+    def goes_on(self, call: Call) -> bool:
+        """Whether an upstream of this format works on at `call` when nobody listens, so that what it costs in the end
+        need never be told here."""
+        return False
+
     def answers_made(self, call: Call) -> int:
         """Answers that are generated, and paid for."""
         return call.candidates

@@ -67,6 +67,9 @@ class Responses(WireFormat):
         usage = decode_usage(body)
         return NOTHING if usage is None and says_zero(body) and delivers_nothing(body) else usage
 
+    def goes_on(self, call: Call) -> bool:
+        return call.body.get("background") is True
+
     def answer_said(self, body: JsonObject) -> Said:
         return answer_said(body)
 
