@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import orjson
@@ -153,3 +154,42 @@ async def test_a_first_report_is_not_the_last_word(
     assert told.status == 200, told.body
     facts: Any = ledger.log[0].facts
     assert (facts.prompt_tokens, facts.completion_tokens) == (11, 100)
+
+
+# Answers that nobody can be given.
+
+FAILED = {
+    "error": ([{"index": 0, "message": {"content": "x"}, "finish_reason": "error"}], 50),
+    "no content": (None, 14),
+    "malformed call": ([{"finishReason": "MALFORMED_FUNCTION_CALL"}], 24),
+}
+
+
+def unusable(content: Any, type: int) -> bytes:
+    if type == 14:
+        return orjson.dumps({"type": "message", "content": content, "usage": {"input_tokens": 11, "output_tokens": 7}})
+    if type == 24:
+        usage = {"promptTokenCount": 11, "thoughtsTokenCount": 7, "totalTokenCount": 18}
+        return orjson.dumps({"candidates": content, "usageMetadata": usage})
+    return orjson.dumps({"id": "x", "choices": content, "usage": {"prompt_tokens": 11, "completion_tokens": 7}})
+
+
+@pytest.mark.parametrize(("content", "type"), FAILED.values(), ids=FAILED)
+async def test_an_answer_that_cannot_be_converted_costs_what_it_tells(content: Any, type: int) -> None:
+    path = MESSAGES if type != 14 else CHAT
+    ledger, upstream = WatchedLedger(), ScriptedUpstream(buffered(unusable(content, type)))
+    told = await call(gateway(upstream, ledger, channels=[to(type)]), "POST", path, json=HI[path], headers=HEADERS)
+    assert told.status == 502
+    assert await ledger.check() == 11 + 4 * 7
+
+
+@pytest.mark.parametrize("billed", [False, True])
+@pytest.mark.parametrize(("content", "type"), FAILED.values(), ids=FAILED)
+async def test_and_so_it_does_as_a_failed_attempt(content: Any, type: int, billed: bool) -> None:
+    path = MESSAGES if type != 14 else CHAT
+    upstream = ScriptedUpstream(buffered(unusable(content, type)), buffered(b"{}", status=500))
+    ledger, served = WatchedLedger(), to(type, bill_failed_attempts=billed)
+    app = gateway(upstream, ledger, channels=[served, replace(served, id=2)], retries=1)
+    told = await call(app, "POST", path, json=HI[path], headers=HEADERS)
+    assert (told.status, len(upstream.requests)) == (500, 2)
+    assert await ledger.check() == (11 + 4 * 7 if billed else 0)

@@ -425,9 +425,9 @@ async def _read_answer(opened: Opened, call: Call, exchange: Exchange, limit: in
     raw = await opened.response.read(limit)
     opened.attempt.refused = True
     body = _parse(raw)
+    exchange.usage = wire.read_usage(body)  # first: what comes of the answer may be an error
     error = wire.read_error(opened.response.status, raw)
     if error is not None:
-        exchange.usage = wire.read_usage(body)
         raise error
     opened.attempt.refused = False
     answer = Answer(wire.name, raw, body)
@@ -435,7 +435,6 @@ async def _read_answer(opened: Opened, call: Call, exchange: Exchange, limit: in
         answer = replace(answer, response=opened.conversion.response(wire.decode_response(body)))
     elif opened.attempt.model != call.model:
         answer = wire.restore_model(answer, call.model)
-    exchange.usage = wire.read_usage(body)
     if not _tells_usage(exchange):
         said = wire.answer_said(body)
         exchange.produced.text_bytes, exchange.produced.text = said.text_bytes, said.text()
