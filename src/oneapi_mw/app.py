@@ -245,6 +245,7 @@ def _routes(settings: Settings, resources: Resources, edit: StageEditor | None, 
         ),
         counter=tokenizer,
         clamp_output=settings.on_short_balance == "clamp_output",
+        running=resources.running,
         background_output=settings.preconsume_token_for_background_request,
     )
     relay = FanOut(

@@ -9,6 +9,7 @@ from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Scope
 
 from oneapi_mw.ledger.base import Ledger
+from oneapi_mw.ledger.hold import RunningCosts
 from oneapi_mw.middleware.affinity import AffinityMiddleware
 from oneapi_mw.middleware.auth import AuthMiddleware, PrincipalSource
 from oneapi_mw.middleware.body import BodyLimits
@@ -57,12 +58,14 @@ def default_stages(
     counter: TokenCounter | None = None,
     clamp_output: bool = False,
     background_output: int = BACKGROUND_OUTPUT_TOKENS,
+    running: RunningCosts | None = None,
 ) -> list[Middleware]:
     """The stages of a relayed request, outermost first. Without `limiter` nothing is rate limited, without `drain`
     nobody waits for running requests, without `states` answers are not kept to be continued, without `idempotency`
     and `costs` a repeated `Idempotency-Key` means nothing, without `cards` log rows keep the price cards they were
     charged by, without `remainders` nobody waits for answers that are read although their clients have left, and
-    without `counter` answers without usage are estimated from their length. `clamp_output` lowers the output limit of
+    without `counter` answers without usage are estimated from their length, and without `running` nobody learns what
+    streams under way have cost. `clamp_output` lowers the output limit of
     requests that cannot be paid for, and `background_output` is what those are taken to produce that are worked at in
     the background."""
     limits = [Middleware(RateLimitMiddleware, limiter=limiter)] if limiter is not None else []
@@ -92,7 +95,9 @@ def default_stages(
             clamp_output=clamp_output,
             background_output=background_output,
         ),
-        Middleware(SettlementMiddleware, ledger=ledger, cards=cards, remainders=remainders, counter=counter),
+        Middleware(
+            SettlementMiddleware, ledger=ledger, cards=cards, remainders=remainders, counter=counter, running=running
+        ),
         Middleware(ReasoningMiddleware),
     ]
 

@@ -16,6 +16,7 @@ from oneapi_mw.background import Background
 from oneapi_mw.immutable import immutable
 from oneapi_mw.ledger.base import REMIND_BELOW, Ledger
 from oneapi_mw.ledger.events import Delivery
+from oneapi_mw.ledger.hold import RunningCosts
 from oneapi_mw.ledger.limits import MAX_QUOTA
 from oneapi_mw.ledger.open import open_ledger
 from oneapi_mw.ledger.rollup import Rollup
@@ -34,6 +35,7 @@ from oneapi_mw.store.engine import EngineOptions
 from oneapi_mw.store.keyring import KeyRing
 from oneapi_mw.store.passwords import verify_password
 from oneapi_mw.store.sql import SqlStore
+from oneapi_mw.types import Quota
 from oneapi_mw.wire.envelope import Envelopes
 from oneapi_mw.wire.target import ConversionOptions
 
@@ -67,6 +69,8 @@ class Resources:
     router: LiveRouter
     envelopes: Envelopes
     prices: LivePrices
+    running: RunningCosts
+    """What streams under way have cost: noted in the ledger from time to time."""
 
 
 def database_url(settings: Settings) -> DatabaseUrl:
@@ -179,7 +183,8 @@ async def open_resources(
             stack.push_async_callback(upstream.aclose)
         stack.push_async_callback(background.aclose)
         owned = ledger
-        background.every(RENEW_SECONDS, "renew", lambda: owned.renew({}))
+        running = RunningCosts()
+        background.every(RENEW_SECONDS, "renew", partial(_renew, ledger, running))
         background.every(SWEEP_SECONDS, "sweep", owned.sweep)
         prices = await _open_prices(settings, store, background)
         router = LiveRouter(
@@ -193,7 +198,18 @@ async def open_resources(
         envelopes = Envelopes(
             _envelope_keys(settings, own=owns_store), encrypt=settings.reasoning_envelope == "encrypted"
         )
-        yield Resources(store, ledger, upstream, router, envelopes, prices)
+        yield Resources(store, ledger, upstream, router, envelopes, prices, running)
+
+
+async def _renew(ledger: Ledger, running: RunningCosts) -> None:
+    """Keep the holds of what runs, and note what it has cost."""
+    marks: dict[str, Quota] = {}
+    try:
+        marks = running.marks()
+    except Exception:  # what one stream has cost is little beside the leases of all
+        log.exception("what streams under way have cost cannot be noted")
+    await ledger.renew(marks)
+    running.note(marks)
 
 
 async def _open_prices(settings: Settings, store: Store, background: Background) -> LivePrices:

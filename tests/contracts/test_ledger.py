@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from oneapi_mw.ledger.base import (
     OnCrash,
     Settled,
 )
+from oneapi_mw.ledger.memory import MemoryLedger
 from tests.ledger.bank import FACTS, SQL_BACKENDS, Bank, MemoryBank, findings, key, open_bank, reserve
 
 
@@ -237,6 +239,32 @@ async def test_a_renewed_lease_is_not_swept(bank: Bank | MemoryBank) -> None:
 
     assert await ledger.sweep() == 0
     assert await ledger.settle(request.key, 10, FACTS) == Settled(request.key, "settled", 10, True)
+
+
+async def test_a_renewal_notes_what_many_holds_owe(bank: Bank | MemoryBank) -> None:
+    """Marks only rise, and those of holds that are unknown, ended or somebody else's are passed over."""
+    ledger, other = await bank.ledger("lost"), await bank.ledger("somebody else")
+    user = await bank.user(5000)
+    token = await bank.token(user)
+    holds = [reserve(user, token, 200, fallback=30) for _ in range(5)]
+    ended, foreign = reserve(user, token, 200), reserve(user, token, 200)
+    for request in (*holds, ended):
+        await ledger.reserve(request)
+    await other.reserve(foreign)
+    await ledger.void(ended.key)
+
+    marks = {request.key: 100 + place for place, request in enumerate(holds[:4])}
+    await ledger.renew({**marks, ended.key: 99, key(): 1})
+    await ledger.renew({holds[0].key: 50, holds[1].key: 150})
+    if isinstance(bank, Bank):
+        await bank.age_leases()
+    else:
+        assert isinstance(ledger, MemoryLedger)
+        ledger.clock = lambda: math.inf
+    assert await ledger.sweep() == 6
+
+    charged = [(await ledger.settle(request.key, 1, FACTS)).charged for request in (*holds, ended, foreign)]
+    assert charged == [100, 150, 102, 103, 30, 0, 0]
 
 
 @pytest.mark.parametrize("amount", [-1, 2**53 + 1])

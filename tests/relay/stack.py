@@ -11,6 +11,7 @@ import orjson
 from starlette.types import ASGIApp
 
 from oneapi_mw.ledger.base import Ledger, LogFacts, Settled
+from oneapi_mw.ledger.hold import RunningCosts
 from oneapi_mw.ledger.memory import MemoryHold, MemoryLedger
 from oneapi_mw.middleware.counting import TokenCounter
 from oneapi_mw.middleware.drain import Drain
@@ -310,6 +311,7 @@ def gateway(
     counter: TokenCounter | None = None,
     clamp_output: bool = False,
     background_output: int = BACKGROUND_OUTPUT_TOKENS,
+    running: RunningCosts | None = None,
 ) -> ASGIApp:
     """The default stages around the relay."""
     stages = default_stages(
@@ -328,6 +330,7 @@ def gateway(
         counter=counter,
         clamp_output=clamp_output,
         background_output=background_output,
+        running=running,
     )
     relay = Relay(upstream=upstream, limits=limits or RelayLimits(Timeouts(), retries=retries))
     return build(FanOut(relay, at_once=at_once), stages)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from itertools import islice
 
-from sqlalchemy import case, literal_column, select, update
+from sqlalchemy import bindparam, case, literal_column, select, update
 
 from oneapi_mw.ledger.base import EXTERNAL, LEASE_SECONDS, Balance, Finding, Settled
 from oneapi_mw.ledger.corrections import correct
@@ -40,10 +40,10 @@ class SqlBooks:
             remaining = iter(keys)
             while part := list(islice(remaining, RENEWED_AT_ONCE)):
                 await connection.execute(update(_HOLDS).where(_HOLDS.c.key.in_(part)).values(lease_until=longer))
-            for key in marks.keys() & set(keys):
-                mark = marks[key]
-                marked = update(_HOLDS).where(_HOLDS.c.key == key, _HOLDS.c.mark < mark)
-                await connection.execute(marked.values(mark=mark))
+            owed = [{"held": key, "owed": marks[key]} for key in keys if key in marks]
+            if owed:
+                marked = update(_HOLDS).where(_HOLDS.c.key == bindparam("held"), _HOLDS.c.mark < bindparam("owed"))
+                await connection.execute(marked.values(mark=bindparam("owed")), owed)
 
     async def expired(self, limit: int, *, keys: Sequence[str] | None = None) -> list[Late]:
         late = (

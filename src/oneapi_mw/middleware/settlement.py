@@ -14,7 +14,7 @@ from oneapi_mw.canonical.frames import ANSWER, EVENTS
 from oneapi_mw.errors import StoreUnavailable
 from oneapi_mw.exchange import EXCHANGE, Attempt, Exchange
 from oneapi_mw.ledger.base import Denied, Ledger, LogFacts
-from oneapi_mw.ledger.hold import HOLD, Hold
+from oneapi_mw.ledger.hold import HOLD, Hold, RunningCosts
 from oneapi_mw.ledger.limits import MAX_QUOTA
 from oneapi_mw.ledger.outcome import AT_LEAST_THE_HOLD, Owed, calls_so_far, owed_calls
 from oneapi_mw.middleware.counting import TokenCounter, count_untold
@@ -59,18 +59,21 @@ class SettlementMiddleware:
         cards: CardArchive | None = None,
         remainders: RemainderTasks | None = None,
         counter: TokenCounter | None = None,
+        running: RunningCosts | None = None,
     ) -> None:
         """
         Args:
             cards: where the precharge stage keeps the cards that are charged by.
             remainders: runs what is left of answers whose clients have left.
             counter: counts answers whose upstreams told no usage; without it they are estimated from their length.
+            running: learns what streams under way have cost.
         """
         self.app = app
         self._ledger = ledger
         self._cards = cards
         self._remainders = remainders or RemainderTasks()
         self._counter = counter
+        self._running = running
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         hold = HOLD.find(scope)
@@ -93,10 +96,14 @@ class SettlementMiddleware:
                     await self._cover(scope, hold, prices)
             await send(message)
 
+        if self._running is not None and CALL.get(scope).stream:
+            self._running.watch(hold.key, partial(_relayed, scope, prices))
         try:
             await self.app(scope, receive, send_after_settling)
         finally:
             exchange.remainders = None
+            if self._running is not None and not exchange.unfinished:
+                self._running.forget(hold.key)
             if hold.closed:
                 pass
             elif exchange.unfinished:
@@ -115,6 +122,8 @@ class SettlementMiddleware:
     async def _settle_late(self, scope: Scope, hold: Hold, prices: _Prices) -> None:
         """Settle a request whose stages have been left long ago."""
         hold.closed = False
+        if self._running is not None:
+            self._running.forget(hold.key)
         await self._settle_unseen(scope, hold, prices)
         if not hold.closed:
             hold.closed = True
@@ -176,9 +185,8 @@ class SettlementMiddleware:
 
     async def _cover(self, scope: Scope, hold: Hold, prices: _Prices) -> None:
         """See that the hold covers what a stream has cost so far. Raises what a denied hold is answered with."""
-        exchange, call = EXCHANGE.get(scope), CALL.get(scope)
-        calls = calls_so_far(exchange, input_estimate=call.input_estimate)
-        cost = min(sum(prices.charge(attempt, usage) for attempt, usage in calls), MAX_QUOTA)
+        exchange = EXCHANGE.get(scope)
+        cost = _cost_so_far(scope, prices)
         if cost * 5 <= hold.amount * 4:
             return
         try:
@@ -200,6 +208,16 @@ class SettlementMiddleware:
             return answer
         hold.amount = answer.amount
         return None
+
+
+def _cost_so_far(scope: Scope, prices: _Prices) -> Quota:
+    calls = calls_so_far(EXCHANGE.get(scope), input_estimate=CALL.get(scope).input_estimate)
+    return min(sum(prices.charge(attempt, usage) for attempt, usage in calls), MAX_QUOTA)
+
+
+def _relayed(scope: Scope, prices: _Prices) -> Quota:
+    """What a stream has cost once something of it was relayed."""
+    return _cost_so_far(scope, prices) if EXCHANGE.get(scope).produced.text_bytes else 0
 
 
 def _is_last(message: Message) -> bool:
