@@ -1,14 +1,21 @@
-"""A settlement that is disturbed while it counts: whatever happens to the count, the answer is paid for."""
+"""A settlement that is disturbed, or told nonsense: whatever happens to it, the answer is paid for."""
 
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import pytest
+from starlette.types import Receive, Scope, Send
 
 from oneapi_mw.canonical.call import Call
+from oneapi_mw.exchange import EXCHANGE, Attempt
 from oneapi_mw.middleware.drain import Drain
+from oneapi_mw.middleware.precharge import PrechargeMiddleware
+from oneapi_mw.middleware.settlement import SettlementMiddleware
 from oneapi_mw.relay import watch as watch_module
+from oneapi_mw.usage import Usage
+from tests.middleware.test_billing import run, scope_with
 from tests.relay.stack import (
     Gate,
     ScriptedUpstream,
@@ -101,3 +108,48 @@ async def test_a_drain_that_cuts_a_count_makes_nothing_free(monkeypatch: pytest.
     drain.cut()
     assert await drain.finish(60)
     assert await ledger.check() == ESTIMATED
+
+
+# Nonsense from a stage inside.
+
+
+@pytest.mark.parametrize(
+    ("usage", "candidate"),
+    [
+        (Usage(-5, 3), 0),
+        (Usage(5, -3), 0),
+        (Usage(10**18, 10**18), 0),
+        (Usage(5, 3), 7),
+    ],
+    ids=["negative-input", "negative-output", "overflow", "no-such-candidate"],
+)
+async def test_nonsense_is_charged_what_was_set_aside(
+    usage: Usage, candidate: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def foreign(scope: Scope, receive: Receive, send: Send) -> None:
+        exchange = EXCHANGE.get(scope)
+        attempt = Attempt(1, "c-1", "one", "a", "url", "openai_chat", dispatched=True, candidate=candidate)
+        exchange.attempts.append(attempt)
+        exchange.usage, exchange.outcome = usage, "complete"
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"a"})
+
+    ledger, scope = WatchedLedger(), scope_with()
+    await run(PrechargeMiddleware(SettlementMiddleware(foreign, ledger=ledger), ledger=ledger), scope)
+    assert await ledger.check() == ledger.hold.request.amount
+    metadata: Any = ledger.log[0].facts.metadata
+    assert metadata["price"]["flags"] == ["hold_charged"]
+    assert "hold is charged" in caplog.text
+
+
+async def test_nonsense_of_what_never_was_sent_costs_nothing() -> None:
+    async def foreign(scope: Scope, receive: Receive, send: Send) -> None:
+        exchange = EXCHANGE.get(scope)
+        exchange.attempts.append(Attempt(1, "c-1", "one", "a", "url", "openai_chat"))
+        exchange.usage = Usage(-5, -3)
+        raise OSError("gone")
+
+    ledger = WatchedLedger()
+    with pytest.raises(OSError, match="gone"):
+        await run(PrechargeMiddleware(SettlementMiddleware(foreign, ledger=ledger), ledger=ledger), scope_with())
+    assert await ledger.check() == 0

@@ -37,6 +37,11 @@ class ExchangeMiddleware:
         resolve: Callable[[str], Endpoint | None] = endpoint_for,
         new_id: Callable[[], str] = request_id,
     ) -> None:
+        """
+        Args:
+            new_id: makes request ids of at most 32 characters. Holds and charges go by them, so no two requests may
+                have the same one, and no client may choose its own.
+        """
         self.app = app
         self._resolve = resolve
         self._new_id = new_id

@@ -33,6 +33,9 @@ from oneapi_mw.usage import Usage, total_usage
 
 log = logging.getLogger("oneapi_mw.billing")
 
+HOLD_CHARGED = "hold_charged"
+"""Flag of a log row: what was set aside is charged, as what was worked out cannot be right."""
+
 
 class SettlementMiddleware:
     """Settle the hold when the last message of the answer comes by, or when the request ends without one.
@@ -149,24 +152,15 @@ class SettlementMiddleware:
             log.exception("request_id=%s could not be counted: it is charged by an estimate", exchange.request_id)
 
     async def _charge(self, scope: Scope, hold: Hold, prices: _Prices) -> None:
-        exchange, call, plan = EXCHANGE.get(scope), CALL.get(scope), PLAN.get(scope)
-        owed = owed_calls(exchange, input_estimate=call.input_estimate, terms=prices.terms)
-        if not owed:
+        exchange = EXCHANGE.get(scope)
+        try:
+            made = self._worked_out(scope, hold, prices)
+        except Exception:  # a fault in what stages inside have noted must not make answers free
+            log.exception("request_id=%s: its cost cannot be worked out, so its hold is charged", hold.key)
+            made = hold.amount, unexplained(exchange, CALL.get(scope), PRINCIPAL.get(scope))
+        if made is None:
             return
-        charges = prices.charges(owed)
-        final = sum(one.made.quota for one in charges)
-        if any(one.flag in AT_LEAST_THE_HOLD for one in owed):
-            final = max(final, hold.amount)
-        if final > MAX_QUOTA:
-            log.error(
-                "request_id=%s would cost %d: its hold is charged instead, check usage and price", hold.key, final
-            )
-            final = hold.amount
-            charges = [one._replace(made=one.made._replace(flags=(*one.made.flags, "hold_charged"))) for one in charges]
-        facts = log_facts(exchange, call, plan, PRINCIPAL.get(scope), charges, archived=self._is_kept)
-        for one in charges:
-            if one.made.flags:
-                _warn(hold.key, one.made, one.price)
+        final, facts = made
         hold.closed = True  # before waiting: the ledger carries it out even when this task is cancelled
         exchange.owed = final
         try:
@@ -178,6 +172,28 @@ class SettlementMiddleware:
                 retry_after=exc.retry_after,
             ) from exc
         exchange.charged = settled.cost
+
+    def _worked_out(self, scope: Scope, hold: Hold, prices: _Prices) -> tuple[Quota, LogFacts] | None:
+        """What to charge, and what to log of it; `None` when nothing is owed."""
+        exchange, call, plan = EXCHANGE.get(scope), CALL.get(scope), PLAN.get(scope)
+        owed = owed_calls(exchange, input_estimate=call.input_estimate, terms=prices.terms)
+        if not owed:
+            return None
+        charges = prices.charges(owed)
+        final = sum(one.made.quota for one in charges)
+        if any(one.flag in AT_LEAST_THE_HOLD for one in owed):
+            final = max(final, hold.amount)
+        if final > MAX_QUOTA:
+            log.error(
+                "request_id=%s would cost %d: its hold is charged instead, check usage and price", hold.key, final
+            )
+            final = hold.amount
+            charges = [one._replace(made=one.made._replace(flags=(*one.made.flags, HOLD_CHARGED))) for one in charges]
+        facts = log_facts(exchange, call, plan, PRINCIPAL.get(scope), charges, archived=self._is_kept)
+        for one in charges:
+            if one.made.flags:
+                _warn(hold.key, one.made, one.price)
+        return final, facts
 
     def _is_kept(self, price: CompiledPrice) -> bool:
         """Whether the price's card can be found by its id."""
@@ -347,6 +363,23 @@ def log_facts(
         elapsed_time=exchange.elapsed_ms,
         is_stream=call.stream,
         metadata=metadata,
+    )
+
+
+def unexplained(exchange: Exchange, call: Call, principal: Principal) -> LogFacts:
+    """The consume-log row of a request whose cost could not be worked out."""
+    return LogFacts(
+        user_uuid=principal.user_uuid,
+        username=principal.username,
+        token_uuid=principal.token_uuid,
+        token_name=principal.token_name,
+        model_name=call.model,
+        origin_model_name=call.model,
+        prompt_tokens=call.input_estimate,
+        content="its cost could not be worked out: what was set aside is charged",
+        elapsed_time=exchange.elapsed_ms,
+        is_stream=call.stream,
+        metadata={PRICE: {"flags": [HOLD_CHARGED]}},
     )
 
 
