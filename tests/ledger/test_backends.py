@@ -16,7 +16,7 @@ from oneapi_mw.errors import StoreUnavailable
 from oneapi_mw.ledger import batch as front
 from oneapi_mw.ledger import database, mysql, postgres, sqlite
 from oneapi_mw.ledger import lane as lanes
-from oneapi_mw.ledger.base import Balance, Held, Settled
+from oneapi_mw.ledger.base import Balance, Held, LogFacts, Settled
 from oneapi_mw.ledger.operation import Away, Batch, Reservation
 from tests.ledger.bank import FACTS, SQL_BACKENDS, Bank, findings, open_bank, reserve
 
@@ -116,6 +116,54 @@ async def test_a_batch_that_loses_a_conflict_is_tried_again(
     assert left == []
 
 
+def _mysql(code: int) -> tuple[str, type, str, Exception]:
+    return "mysql", mysql._Transaction, "run", asyncmy.errors.OperationalError(code, f"error {code}")
+
+
+def _postgresql(fault: type[Exception]) -> tuple[str, type, str, Exception]:
+    return "postgresql", postgres.PostgresBackend, "_transact", fault(fault.__name__)
+
+
+@pytest.mark.parametrize(
+    ("bank", "owner", "method", "fault"),
+    [
+        _postgresql(asyncpg.InternalClientError),  # a query at the very moment the server says goodbye
+        _postgresql(asyncpg.AdminShutdownError),
+        _postgresql(asyncpg.ConnectionDoesNotExistError),
+        _postgresql(asyncpg.ReadOnlySQLTransactionError),
+        _postgresql(asyncpg.DiskFullError),
+        _postgresql(asyncpg.PostgresIOError),
+        _postgresql(asyncpg.LockNotAvailableError),
+        _postgresql(asyncpg.IdleInTransactionSessionTimeoutError),
+        _postgresql(asyncpg.InvalidCachedStatementError),  # a table has changed
+        _postgresql(asyncpg.InvalidSQLStatementNameError),  # a pooler has changed the session
+        *map(_mysql, (1021, 1026, 1030, 1037, 1041, 1053, 1114, 1290, 1836, 1969, 2006, 2013, 3024)),
+    ],
+    ids=lambda value: f"{type(value).__name__}{value.args[:1]}" if isinstance(value, Exception) else "",
+    indirect=["bank"],
+)
+async def test_a_database_in_trouble_is_waited_for(
+    bank: Bank, owner: type, method: str, fault: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Such a fault says nothing of the batch: an ending that was given up for it would never be charged."""
+    monkeypatch.setattr(lanes, "FIRST_RETRY", 0.001)
+    ledger = await bank.ledger()
+    user = await bank.user(1000)
+    request = reserve(user, await bank.token(user), 100)
+    really, left = getattr(owner, method), list[Exception]()
+
+    async def sometimes(*arguments: Any) -> None:
+        if left:
+            raise left.pop()
+        await really(*arguments)
+
+    monkeypatch.setattr(owner, method, sometimes)
+    assert await ledger.reserve(request) == Held(request.key, 100)
+    left += [fault] * 3
+    assert await ledger.settle(request.key, 40, FACTS) == Settled(request.key, "settled", 40, True)
+    assert left == []
+
+
 @pytest.mark.parametrize("bank", SQL_BACKENDS, indirect=True)
 async def test_a_database_that_says_nothing_is_not_waited_for(bank: Bank, monkeypatch: pytest.MonkeyPatch) -> None:
     user = await bank.user(1000)
@@ -173,3 +221,31 @@ async def test_who_cannot_connect_on_every_lane_is_away(driver: str, monkeypatch
         await backend.start()
     await backend.aclose()
     assert len(closed) == 1
+
+
+ODD_FACTS = {
+    "half a pair": LogFacts(content="a\ud800b", model_name="m\udfff"),
+    "NUL": LogFacts(content="a\x00b", username="\x00"),
+    "too large": LogFacts(prompt_tokens=2**70, completion_tokens=2**64),
+    "negative": LogFacts(prompt_tokens=-(2**70)),
+    "half a pair in JSON": LogFacts(metadata={"a": "\ud800"}),
+    "NUL in JSON": LogFacts(metadata={"a\x00": "\x00"}),
+    "no JSON": LogFacts(metadata={"a": {1, 2}}),
+}
+
+
+@pytest.mark.parametrize("facts", ODD_FACTS.values(), ids=ODD_FACTS)
+@pytest.mark.parametrize("backend", SQL_BACKENDS)
+async def test_what_a_log_row_cannot_hold_costs_nobody_a_charge(backend: str, facts: LogFacts, tmp_path: Path) -> None:
+    async with open_bank(backend, tmp_path) as bank:
+        assert isinstance(bank, Bank)
+        ledger = await bank.ledger()
+        user = await bank.user(10_000)
+        token = await bank.token(user)
+        requests = [reserve(user, token, 200) for _ in range(5)]
+        await asyncio.gather(*map(ledger.reserve, requests))
+        told = [FACTS, facts, FACTS, facts, FACTS]
+        ended = [ledger.settle(request.key, 70, each) for request, each in zip(requests, told, strict=True)]
+        assert [answer.charged for answer in await asyncio.gather(*ended)] == [70] * 5
+        assert await ledger.user_balance(user) == Balance(10_000 - 350, 350, 5)
+        assert len(await bank.rows("SELECT request_id FROM logs")) == 5

@@ -39,7 +39,13 @@ COMMAND_SECONDS = 10.0
 ATTEMPTS = 3  # at a batch that lost a deadlock
 
 _LOST_CONFLICT = frozenset({1205, 1213})  # lock wait timeout, deadlock
-_SERVER_ERRORS_AWAY = frozenset({1040, 1053, 1129, 1158, 1159, 1160, 1161, 1203, 1290, 1317, 1836, 1927, 4031})
+_SERVER_ERRORS_AWAY = frozenset(
+    {
+        1021, 1026, 1030, 1037, 1038, 1040, 1041, 1053, 1114, 1129, 1158, 1159, 1160, 1161, 1203, 1226, 1290, 1317,
+        1836, 1927, 1969, 3024, 4031,
+    }
+)  # fmt: skip
+"""No memory, no room on its disk, too many connections, no time left, read-only, shutting down."""
 _CLIENT_ERRORS = range(2000, 3000)  # cannot connect, connection lost, ...
 
 _HOLD_COLUMNS = (

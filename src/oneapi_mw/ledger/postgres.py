@@ -196,7 +196,13 @@ class PostgresBackend:
             asyncpg.InterfaceError,
             asyncpg.OperatorInterventionError,
             asyncpg.InsufficientResourcesError,
+            asyncpg.PostgresSystemError,
             asyncpg.ReadOnlySQLTransactionError,
+            asyncpg.LockNotAvailableError,
+            asyncpg.IdleInTransactionSessionTimeoutError,
+            asyncpg.InternalClientError,  # asked while the server says goodbye
+            asyncpg.InvalidCachedStatementError,  # a table has changed
+            asyncpg.InvalidSQLStatementNameError,  # a pooler has given us another session
             OSError,
             TimeoutError,
         )
