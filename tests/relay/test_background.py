@@ -21,8 +21,19 @@ from tests.relay.stack import (
     channel,
     gateway,
 )
-from tests.relay.test_hosted_calls import SAID, TOLD, response, sse
 from tests.support.harness import Exchanged, call
+
+SAID = {"type": "message", "id": "m", "role": "assistant", "content": [{"type": "output_text", "text": "Hi"}]}
+TOLD = {"input_tokens": 11, "output_tokens": 7}
+
+
+def response(items: list[Any], usage: Any, status: str = "completed") -> dict[str, Any]:
+    return {"id": "r", "object": "response", "status": status, "model": MODEL, "output": items, "usage": usage}
+
+
+def sse(event: dict[str, Any]) -> bytes:
+    return f"event: {event['type']}\n".encode() + b"data: " + orjson.dumps(event) + b"\n\n"
+
 
 ASKED: dict[str, Any] = {"model": MODEL, "input": "Hi", "background": True}
 COST = 11 + 4 * 7
