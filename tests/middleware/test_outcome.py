@@ -131,6 +131,35 @@ def test_attempts_that_failed(attempts: list[Attempt], usage: Usage | None, pass
     assert owed_calls(exchange, input_estimate=20, terms=lambda _: terms) == owed
 
 
+# Reports that cannot be true.
+
+
+@pytest.mark.parametrize(
+    ("told", "estimate", "limit", "relayed", "believed"),
+    [
+        (Usage(2_000_000, 400_000), 20, 0, 0, (2_000_000, 400_000)),
+        (Usage(2_000_001, 7), 20, 0, 0, (2_000_000, 7)),
+        (Usage(11, 400_001), 20, 100_000, 0, (11, 400_001)),
+        (Usage(11, 400_001), 20, 99_000, 0, (11, 400_000)),
+        (Usage(10**9, 10**9), 1_000_000, 200_000, 0, (4_001_000, 801_000)),
+        (Usage(11, 10**9), 20, 1000, 200_000, (11, 801_000)),
+    ],
+    ids=["the-most", "prompt", "below-the-limit", "above-the-limit", "long-ones", "relayed"],
+)
+def test_reports_are_believed_as_far_as_they_can_be_true(
+    told: Usage, estimate: int, limit: int, relayed: int, believed: tuple[int, int]
+) -> None:
+    produced = Produced(text_bytes=relayed * HUNDRED // 100)
+    exchange = Exchange("r", attempts=[SENT], outcome="complete", usage=told, produced=produced)
+    for owed in (
+        owed_calls(exchange, input_estimate=estimate, output_limit=limit)[0],
+        Owed(*calls_so_far(exchange, input_estimate=estimate, output_limit=limit)[0]),
+    ):
+        assert (owed.usage.input_tokens, owed.usage.output_tokens) == believed
+    cut = believed != (told.input_tokens, told.output_tokens)
+    assert owed_calls(exchange, input_estimate=estimate, output_limit=limit)[0].flag == ("implausible" if cut else "")
+
+
 # Several calls.
 
 

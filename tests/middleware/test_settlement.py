@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -13,9 +14,11 @@ from oneapi_mw.exchange import EXCHANGE, Attempt
 from oneapi_mw.middleware.drain import Drain
 from oneapi_mw.middleware.precharge import PrechargeMiddleware
 from oneapi_mw.middleware.settlement import SettlementMiddleware
+from oneapi_mw.pricing.price import SCALE
 from oneapi_mw.relay import watch as watch_module
+from oneapi_mw.routing.plan import PLAN
 from oneapi_mw.usage import Usage
-from tests.middleware.test_billing import run, scope_with
+from tests.middleware.test_billing import PLAN_OF_TWO, run, scope_with
 from tests.relay.stack import (
     Gate,
     ScriptedUpstream,
@@ -114,17 +117,17 @@ async def test_a_drain_that_cuts_a_count_makes_nothing_free(monkeypatch: pytest.
 
 
 @pytest.mark.parametrize(
-    ("usage", "candidate"),
+    ("usage", "candidate", "price"),
     [
-        (Usage(-5, 3), 0),
-        (Usage(5, -3), 0),
-        (Usage(10**18, 10**18), 0),
-        (Usage(5, 3), 7),
+        (Usage(-5, 3), 0, SCALE),
+        (Usage(5, -3), 0, SCALE),
+        (Usage(2_000_000, 3), 0, SCALE * 10**10),
+        (Usage(5, 3), 7, SCALE),
     ],
     ids=["negative-input", "negative-output", "overflow", "no-such-candidate"],
 )
 async def test_nonsense_is_charged_what_was_set_aside(
-    usage: Usage, candidate: int, caplog: pytest.LogCaptureFixture
+    usage: Usage, candidate: int, price: int, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def foreign(scope: Scope, receive: Receive, send: Send) -> None:
         exchange = EXCHANGE.get(scope)
@@ -134,7 +137,9 @@ async def test_nonsense_is_charged_what_was_set_aside(
         await send({"type": "http.response.start", "status": 200, "headers": []})
         await send({"type": "http.response.body", "body": b"a"})
 
-    ledger, scope = WatchedLedger(), scope_with()
+    first = PLAN_OF_TWO.candidates[0]
+    dear = replace(PLAN_OF_TWO, candidates=(replace(first, price=replace(first.price, input=price)),))
+    ledger, scope = WatchedLedger(10**15), PLAN.put(scope_with(), dear)
     await run(PrechargeMiddleware(SettlementMiddleware(foreign, ledger=ledger), ledger=ledger), scope)
     assert await ledger.check() == ledger.hold.request.amount
     metadata: Any = ledger.log[0].facts.metadata

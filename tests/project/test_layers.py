@@ -19,7 +19,8 @@ LAYERS: tuple[tuple[str, tuple[str, ...]], ...] = (
     (
         "rules",
         ("models", "wire", "operations", "providers", "routing", "pricing", "tokens", "ratelimit.base",
-         "ratelimit.window", "ledger.base", "ledger.hold", "ledger.limits", "ledger.outcome"),
+         "ratelimit.window", "ledger.base", "ledger.hold", "ledger.limits", "ledger.outcome",
+         "ledger.plausible"),
     ),
     ("services", ("store", "ledger", "ratelimit", "tokenizer", "pricing.shipped")),
     ("stages", ("middleware", "relay")),

@@ -42,6 +42,20 @@ class Counter:
         return 5
 
 
+@pytest.mark.parametrize("as_stream", [False, True], ids=["whole", "streamed"])
+async def test_a_report_that_cannot_be_true_empties_no_balance(
+    as_stream: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    usage = {"prompt_tokens": 10**9, "completion_tokens": 7}
+    reply = streamed(*stream(TEXT, usage=usage)) if as_stream else buffered(answer(TEXT, usage=usage))
+    ledger = WatchedLedger()
+    assert (await ask(gateway(ScriptedUpstream(reply), ledger), stream=as_stream)).status == 200
+    assert await ledger.check() == 2_000_000 + 4 * 7
+    facts: Any = ledger.log[0].facts
+    assert facts.metadata["price"]["flags"] == ["implausible"]
+    assert "more tokens than can be true" in caplog.text
+
+
 @pytest.mark.parametrize("counted", [False, True], ids=["estimated", "counted"])
 @pytest.mark.parametrize("as_stream", [False, True], ids=["whole", "streamed"])
 @pytest.mark.parametrize(

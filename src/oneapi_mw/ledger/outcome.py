@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from oneapi_mw.exchange import Attempt, Exchange
+from oneapi_mw.ledger.plausible import plausible
 from oneapi_mw.routing.terms import TERMS, BillingTerms
 from oneapi_mw.tokens.estimate import estimate_tokens
 from oneapi_mw.usage import NOTHING, Usage
@@ -15,7 +16,7 @@ FAILED_ATTEMPT = "failed_attempt"
 BACKGROUND = "background"
 HOLD = "ambiguous:hold"
 PROMPT_COST = "ambiguous:prompt_cost"
-
+IMPLAUSIBLE = "implausible"
 
 AT_LEAST_THE_HOLD = frozenset({HOLD, BACKGROUND})
 
@@ -27,7 +28,8 @@ class Owed(NamedTuple):
     usage: Usage
     flag: str = ""
     """Why it is although it was of no use: `FAILED_ATTEMPT`, `PROMPT_COST`, or `HOLD`; or `BACKGROUND`, as nobody knows
-    what it was of. Of these, `AT_LEAST_THE_HOLD` are charged all that was set aside."""
+    what it was of. Of these, `AT_LEAST_THE_HOLD` are charged all that was set aside. Or `IMPLAUSIBLE`: its upstream has
+    reported more than can be true, and that is not charged."""
 
 
 def _usual(attempt: Attempt) -> BillingTerms:
@@ -35,19 +37,37 @@ def _usual(attempt: Attempt) -> BillingTerms:
 
 
 def owed_calls(
-    exchange: Exchange, *, input_estimate: int, terms: Callable[[Attempt], BillingTerms] = _usual
+    exchange: Exchange,
+    *,
+    input_estimate: int,
+    output_limit: int = 0,
+    terms: Callable[[Attempt], BillingTerms] = _usual,
 ) -> list[Owed]:
     """The upstream calls the payer owes for, mostly one, and what for. Each has a price of its own.
 
     Args:
+        output_limit: tokens the request allows; 0 when it does not say.
         terms: what the channel of an attempt says.
     """
     if exchange.parts:
         return [
             owed
             for part in exchange.parts
-            for owed in owed_calls(part, input_estimate=part.input_estimate, terms=terms)
+            for owed in owed_calls(part, input_estimate=part.input_estimate, output_limit=output_limit, terms=terms)
         ]
+    known = max(output_limit, estimate_tokens(exchange.produced.text_bytes))
+    return [
+        _believed(owed, input_estimate=input_estimate, output_known=known)
+        for owed in _owed(exchange, input_estimate=input_estimate, terms=terms)
+    ]
+
+
+def _believed(owed: Owed, *, input_estimate: int, output_known: int) -> Owed:
+    usage = plausible(owed.usage, input_estimate=input_estimate, output_known=output_known)
+    return owed if usage is owed.usage else owed._replace(usage=usage, flag=owed.flag or IMPLAUSIBLE)
+
+
+def _owed(exchange: Exchange, *, input_estimate: int, terms: Callable[[Attempt], BillingTerms]) -> list[Owed]:
     if not exchange.attempts:
         return []
     failed = [
@@ -78,12 +98,19 @@ def is_ambiguous(attempt: Attempt) -> bool:
     return attempt.dispatched and attempt.status is None and attempt.error is not None
 
 
-def calls_so_far(exchange: Exchange, *, input_estimate: int) -> list[tuple[Attempt, Usage]]:
-    """What upstream calls under way have cost by now."""
+def calls_so_far(exchange: Exchange, *, input_estimate: int, output_limit: int = 0) -> list[tuple[Attempt, Usage]]:
+    """What upstream calls under way have cost by now. Arguments as those of `owed_calls`."""
     if exchange.parts:
-        return [cost for part in exchange.parts for cost in calls_so_far(part, input_estimate=part.input_estimate)]
-    tried = [attempt for attempt in exchange.attempts[-1:] if not attempt.refused]
-    return [(attempt, usage_so_far(exchange, input_estimate=input_estimate)) for attempt in tried]
+        return [
+            cost
+            for part in exchange.parts
+            for cost in calls_so_far(part, input_estimate=part.input_estimate, output_limit=output_limit)
+        ]
+    if not exchange.attempts or exchange.attempts[-1].refused:
+        return []
+    usage = usage_so_far(exchange, input_estimate=input_estimate)
+    known = max(output_limit, estimate_tokens(exchange.produced.text_bytes))
+    return [(exchange.attempts[-1], plausible(usage, input_estimate=input_estimate, output_known=known))]
 
 
 def billable_usage(exchange: Exchange, *, input_estimate: int) -> Usage | None:

@@ -16,7 +16,7 @@ from oneapi_mw.exchange import EXCHANGE, Attempt, Exchange
 from oneapi_mw.ledger.base import Denied, Ledger, LogFacts
 from oneapi_mw.ledger.hold import HOLD, Hold, RunningCosts
 from oneapi_mw.ledger.limits import MAX_QUOTA
-from oneapi_mw.ledger.outcome import AT_LEAST_THE_HOLD, Owed, calls_so_far, owed_calls
+from oneapi_mw.ledger.outcome import AT_LEAST_THE_HOLD, IMPLAUSIBLE, Owed, calls_so_far, owed_calls
 from oneapi_mw.middleware.counting import TokenCounter, count_untold
 from oneapi_mw.middleware.precharge import refusal
 from oneapi_mw.middleware.remainders import RemainderTasks
@@ -176,7 +176,8 @@ class SettlementMiddleware:
     def _worked_out(self, scope: Scope, hold: Hold, prices: _Prices) -> tuple[Quota, LogFacts] | None:
         """What to charge, and what to log of it; `None` when nothing is owed."""
         exchange, call, plan = EXCHANGE.get(scope), CALL.get(scope), PLAN.get(scope)
-        owed = owed_calls(exchange, input_estimate=call.input_estimate, terms=prices.terms)
+        limit = call.max_output or 0
+        owed = owed_calls(exchange, input_estimate=call.input_estimate, output_limit=limit, terms=prices.terms)
         if not owed:
             return None
         charges = prices.charges(owed)
@@ -227,7 +228,8 @@ class SettlementMiddleware:
 
 
 def _cost_so_far(scope: Scope, prices: _Prices) -> Quota:
-    calls = calls_so_far(EXCHANGE.get(scope), input_estimate=CALL.get(scope).input_estimate)
+    call = CALL.get(scope)
+    calls = calls_so_far(EXCHANGE.get(scope), input_estimate=call.input_estimate, output_limit=call.max_output or 0)
     return min(sum(prices.charge(attempt, usage) for attempt, usage in calls), MAX_QUOTA)
 
 
@@ -300,10 +302,12 @@ class _Prices:
 
 
 def _warn(key: str, made: Bill, price: CompiledPrice) -> None:
-    """Tell the operator what was served without a price: it must not be free for ever and nobody know."""
+    """Tell the operator what was served without a price, which must not be free for ever, and what nobody believes."""
     unpriced = [flag for flag in made.flags if flag.startswith(("unpriced", "unlisted"))]
     if unpriced and price.layer != "free":
         log.warning("request_id=%s used what its price card lacks: %s", key, ", ".join(unpriced))
+    if IMPLAUSIBLE in made.flags:
+        log.warning("request_id=%s: its upstream reported more tokens than can be true; not all are charged", key)
 
 
 def log_facts(
