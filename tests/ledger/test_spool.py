@@ -335,6 +335,34 @@ async def test_what_cannot_be_carried_out_is_put_aside(
     assert any("hold bad could not be ended at 5" in error and str(aside) in error for error in errors)
 
 
+@pytest.mark.parametrize("blocked", [False, True], ids=["kept", "no-disk"])
+async def test_what_the_database_does_not_take_is_put_aside_at_once(
+    backend: Script, tmp_path: Path, caplog: pytest.LogCaptureFixture, blocked: bool
+) -> None:
+    """Its caller hears of it, and its charge is not only in a log."""
+    backend.fault = lambda batch: OverflowError("too much") if any(member.key == "bad" for member in batch) else None
+    folder = tmp_path / "spool"
+    ledger = BatchedLedger(backend, NoBooks(), spool=spool(folder))
+    await ledger.start()
+    if blocked:
+        folder.write_text("a file where the folder should be")
+    with pytest.raises(OverflowError):
+        await ledger.settle("bad", 5, FACTS)
+    await ledger.settle("good", 6, FACTS)
+    await ledger.aclose()
+
+    assert paths(folder) == []
+    errors = [record.getMessage() for record in caplog.records if record.levelno == logging.ERROR]
+    if blocked:
+        assert any("hold bad could not be put aside" in error for error in errors)
+        return
+    (aside,) = paths(folder, ".rejected")
+    why, ending = aside.read_text().splitlines()
+    assert '"why":"OverflowError: too much"' in why
+    assert '"final":5' in ending
+    assert any("hold bad could not be ended at 5" in error and str(aside) in error for error in errors)
+
+
 async def test_a_hold_that_ended_otherwise_is_said(
     backend: Script, ledger: BatchedLedger, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

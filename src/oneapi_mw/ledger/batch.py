@@ -116,8 +116,9 @@ class BatchedLedger:
         try:
             await self._backend.start()
             lanes = range(self._backend.lanes)
-            self._lanes = [Lane(partial(self._backend.run, n), self._deliver, self._keep) for n in lanes]
-            self._corrections = Lane(self._correct, self._finish, self._keep)
+            runs = [partial(self._backend.run, number) for number in lanes]
+            self._lanes = [Lane(run, self._deliver, self._keep, self._put_aside) for run in runs]
+            self._corrections = Lane(self._correct, self._finish, self._keep, self._put_aside)
             self._reservations, self._endings = self._lanes[0], self._lanes[-1]
             self._lanes.append(self._corrections)
             self._tasks = [asyncio.create_task(lane.run(), name="oneapi_mw.ledger") for lane in self._lanes]
@@ -346,6 +347,13 @@ class BatchedLedger:
     def _keep(self, endings: Iterable[Ending]) -> None:
         if self._spool is not None:
             self._spool.keep(endings)
+
+    def _put_aside(self, ending: Ending, fault: Exception) -> None:
+        if self._spool is not None:
+            try:
+                self._spool.put_aside(ending, fault)
+            except OSError as exc:
+                log.error("hold %s could not be put aside, either: %s", ending.key, exc)
 
     async def _keep_the_rest(self) -> None:
         """Before giving up: what the database did not take goes to the disk."""

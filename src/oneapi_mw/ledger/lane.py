@@ -26,6 +26,7 @@ class Lane:
         run: carries out a batch; see `Backend.run`.
         deliver: receives each operation once it has its answer.
         keep: is shown the endings that wait while the database is away, as often as that is found.
+        put_aside: is given the endings that the database does not take, and why.
     """
 
     def __init__(
@@ -33,10 +34,12 @@ class Lane:
         run: Callable[[Batch], Awaitable[None]],
         deliver: Callable[[Operation], None],
         keep: Callable[[Iterable[Ending]], None] = lambda endings: None,
+        put_aside: Callable[[Ending, Exception], None] = lambda ending, fault: None,
     ) -> None:
         self._run_batch = run
         self._deliver = deliver
         self._keep = keep
+        self._put_aside = put_aside
         self._waiting: list[Operation] = []
         self._running = Batch()
         self._wake = asyncio.Event()
@@ -137,6 +140,8 @@ class Lane:
                 return
         if isinstance(member, Ending):
             log.error("hold %s could not be ended at %d", member.key, member.final, exc_info=fault)
+            if not member.swept:
+                self._put_aside(member, fault)
         member.answer = fault
         self._deliver(member)
 

@@ -22,7 +22,18 @@ from oneapi_mw.immutable import immutable
 from oneapi_mw.ledger.base import HoldState, Settled
 from oneapi_mw.ledger.operation import SETTLED, Ending
 from oneapi_mw.ledger.rows import plain
-from oneapi_mw.ledger.spool_file import REJECTED, Kept, SpoolFile, ending_line, line, owner, paths, read
+from oneapi_mw.ledger.spool_file import (
+    REJECTED,
+    Kept,
+    SpoolFile,
+    ending_line,
+    line,
+    new_path,
+    owner,
+    paths,
+    read,
+    reject,
+)
 
 log = logging.getLogger("oneapi_mw.ledger")
 
@@ -92,12 +103,21 @@ class Spool:
                     ending.key, ending.answer.cost, ending.final, file.path.name,
                 )  # fmt: skip
         else:
-            reason = f"{type(ending.answer).__name__}: {ending.answer}"
-            kept = file.reject([line({"key": ending.key, "final": ending.final, "why": reason}), _line(ending)])
-            log.error("hold %s could not be ended at %d (%s): see %s", ending.key, ending.final, reason, kept)
+            self._put_aside(file.path, ending, ending.answer)
         ending.file = None
         file.outstanding -= 1
         self._release(file)
+
+    def put_aside(self, ending: Ending, fault: Exception) -> None:
+        """Keep `ending`, which is in no file and which the database does not take, for a person to look at."""
+        if ending.file is None:
+            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._put_aside(new_path(self.folder, self._worker), ending, fault)
+
+    def _put_aside(self, path: Path, ending: Ending, fault: object) -> None:
+        reason = f"{type(fault).__name__}: {fault}"
+        kept = reject(path, [line({"key": ending.key, "final": ending.final, "why": reason}), _line(ending)])
+        log.error("hold %s could not be ended at %d (%s): see %s", ending.key, ending.final, reason, kept)
 
     async def flush(self) -> None:
         """Return when everything handed over is on the disk, or could not be put there."""

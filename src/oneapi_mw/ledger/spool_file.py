@@ -128,7 +128,7 @@ class SpoolFile:
     def create(cls, folder: Path, *, database: str, worker: str) -> SpoolFile:
         """A new file, locked before anybody else can see it."""
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        path = folder / f"{re.sub(r'[^A-Za-z0-9._-]', '_', worker)}-{time.time_ns()}{SUFFIX}"
+        path = new_path(folder, worker)
         hidden = path.with_suffix(".new")
         descriptor = os.open(hidden, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o600)
         try:
@@ -182,13 +182,7 @@ class SpoolFile:
 
     def reject(self, lines: Iterable[bytes]) -> Path:
         """Put what cannot be carried out into a file beside this one, for a person to look at."""
-        path = self.path.with_suffix(REJECTED)
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-        with os.fdopen(descriptor, "ab") as file:
-            file.write(b"".join(lines))
-            file.flush()
-            os.fsync(descriptor)
-        return path
+        return reject(self.path, lines)
 
     def remove(self) -> None:
         """All is confirmed."""
@@ -198,6 +192,22 @@ class SpoolFile:
     def close(self) -> None:
         """Let go of the lock. What is in the file is whoever's who takes it next."""
         os.close(self._descriptor)
+
+
+def new_path(folder: Path, worker: str) -> Path:
+    """The name of a worker's next file."""
+    return folder / f"{re.sub(r'[^A-Za-z0-9._-]', '_', worker)}-{time.time_ns()}{SUFFIX}"
+
+
+def reject(path: Path, lines: Iterable[bytes]) -> Path:
+    """Add `lines` to the file of rejected ones that belongs to `path`. Waits for the disk; raises `OSError`."""
+    path = path.with_suffix(REJECTED)
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    with os.fdopen(descriptor, "ab") as file:
+        file.write(b"".join(lines))
+        file.flush()
+        os.fsync(descriptor)
+    return path
 
 
 def _sync_folder(folder: Path) -> None:
