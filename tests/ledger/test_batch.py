@@ -434,6 +434,22 @@ async def test_a_hold_that_cannot_be_ended_does_not_stop_the_sweep(
     assert [record.getMessage() for record in caplog.records] == ["hold bad could not be ended at -1"]
 
 
+@pytest.mark.parametrize(("again", "said"), [(5, []), (6, ["hold a had ended at 5 before an ending at 6"])])
+async def test_an_ending_that_says_something_else_is_noticed(
+    backend: Script, caplog: pytest.LogCaptureFixture, again: int, said: list[str]
+) -> None:
+    async def ended_before(lane: int, batch: Batch) -> None:
+        for ending in batch.endings:
+            ending.answer = Settled(ending.key, "settled", 5, False)
+
+    backend.run = ended_before  # type: ignore[method-assign]
+    ledger = BatchedLedger(backend, NoBooks())
+    await ledger.start()
+    await ledger.settle("a", again, FACTS)
+    await ledger.aclose()
+    assert [record.getMessage().split(",")[0] for record in caplog.records] == said
+
+
 async def test_holds_of_a_crash_are_swept_a_grace_after_the_start(backend: Script) -> None:
     """Whoever starts cannot know whether the others were able to renew."""
     books = NoBooks()

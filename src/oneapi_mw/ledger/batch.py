@@ -305,9 +305,12 @@ class BatchedLedger:
         """Hand the answer to the caller, if it still waits."""
         operation.answered = True
         self._unanswered -= 1
-        if isinstance(operation, Ending) and operation.file is not None:
-            assert self._spool is not None
-            self._spool.deliver(operation)
+        if isinstance(operation, Ending):
+            if operation.file is not None:
+                assert self._spool is not None
+                self._spool.deliver(operation)
+            elif isinstance(operation.answer, Settled) and not operation.answer.first:
+                _tell_difference(operation, operation.answer)
         future, answer = operation.future, operation.answer
         if not future.done():
             if isinstance(answer, BaseException):
@@ -386,6 +389,14 @@ class BatchedLedger:
         if self._ticker is not None:
             self._ticker.cancel()
             self._ticker = None
+
+
+def _tell_difference(ending: Ending, was: Settled) -> None:
+    """An ending that comes twice is nothing to speak of, unless it says something else."""
+    if was.cost != ending.final and not ending.swept:
+        log.warning(
+            "hold %s had ended at %d before an ending at %d, which changes nothing", was.key, was.cost, ending.final
+        )
 
 
 def _closed() -> NotStarted:
