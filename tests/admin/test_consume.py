@@ -360,7 +360,7 @@ async def test_one_key_charges_once_under_parallel_calls(world: World, phase: st
     calls = [consume(world, {"idempotency-key": "k"}, phase=phase, add_used_quota=20) for _ in range(32)]
     answers = [reply.json() for reply in await asyncio.gather(*calls)]
 
-    assert all(answer["success"] for answer in answers)
+    assert all(answer["success"] for answer in answers), answers
     assert len({answer["transaction"]["uuid"] for answer in answers}) == 1
     assert (await balance(world)).quota == 980
     assert len(await rows(world)) == 1

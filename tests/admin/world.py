@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, cast
@@ -150,6 +151,7 @@ class World:
     options: dict[str, Any] = field(default_factory=dict)
     root_path: str = ""
     _opened: bool = False
+    _opening: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     def __post_init__(self) -> None:
         self.configure()
@@ -199,9 +201,10 @@ class World:
     async def books(self) -> Ledger:
         """The ledger, started."""
         assert self.ledger is not None, "this world has none"
-        if not self._opened:
-            self._opened = True
-            await self.ledger.start()
+        async with self._opening:
+            if not self._opened:
+                await self.ledger.start()
+                self._opened = True
         return self.ledger
 
     async def token(self, user: UserRecord, *, name: str = "key", **values: Any) -> TokenRecord:

@@ -203,9 +203,8 @@ class _Writer:
 
     def _reserve(self, reservations: list[Reservation]) -> None:
         now_ms = time.time_ns() // 1_000_000
-        by_clock = now_ms // 1000 * 1000  # as `clock.SQLITE`, which is this machine's, would tell it row by row
         requests = [reservation.request for reservation in reservations]
-        rows = [(*hold_row(r), self._worker, now_ms, by_clock + r.lease_seconds * 1000) for r in requests]
+        rows = [(*hold_row(r), self._worker, now_ms, r.lease_seconds * 1000) for r in requests]
         self._match(sql.RESERVE, rows)
 
     def _answer_reservations(self, reservations: list[Reservation], made: Mapping[str, object]) -> None:

@@ -22,8 +22,8 @@ from oneapi_mw.ledger.operation import AS_HELD, OPEN, SETTLED, VOID
 from oneapi_mw.ledger.rows import ENDED_COLUMNS, EVENT_COLUMNS, FACT_COLUMNS, HOLD_COLUMNS, NOTE_COLUMNS, REMIND
 from oneapi_mw.types import Quota
 
-RESERVING = (*HOLD_COLUMNS, "worker", "created_at", "lease_until")
-"""Columns of `reserving`."""
+RESERVING = (*HOLD_COLUMNS, "worker", "created_at", "lease")
+"""Columns of `reserving`; `lease` is milliseconds from now."""
 ENDING = ("key", "state", "final", "uuid", "now_ms", *FACT_COLUMNS)
 """Columns of `ending`."""
 
@@ -54,7 +54,7 @@ CREATE TEMP VIEW ending AS SELECT {_nulls(ENDING)};
 CREATE TEMP TRIGGER reserve INSTEAD OF INSERT ON reserving WHEN NEW.key IS NOT NULL BEGIN
     INSERT INTO billing_holds ({", ".join(HOLD_COLUMNS)}, token_limited, worker, created_at, lease_until, mark, state,
         estimated)
-    SELECT {_new(HOLD_COLUMNS)}, NOT t.unlimited_quota, NEW.worker, NEW.created_at, NEW.lease_until, -1,
+    SELECT {_new(HOLD_COLUMNS)}, NOT t.unlimited_quota, NEW.worker, NEW.created_at, {clock.SQLITE} + NEW.lease, -1,
         {OPEN}, 0
     FROM tokens t JOIN users u ON u.id = t.user_id
     WHERE t.id = NEW.token_id AND u.id = NEW.user_id AND u.status = 1 AND t.status = 1 AND NOT t.deleted
