@@ -326,7 +326,7 @@ def test_the_supplement_wins_field_by_field() -> None:
                 "models": {"m": {"output": "3", "cache_read": None}, "new": {"image": {"usd_per_image": "1"}}},
                 "limits": {"m": 99, "unknown": 5},
                 "tools": {"web_search": {"usd_per_call": "0.01"}},
-                "match": [["new", ["^", "new-"]]],
+                "match": [["new", ["^", "new"]]],
             },
             "stepfun": {"currency": "CNY", "models": {"s": {"input": "7", "image": {"usd_per_image": "14"}}}},
         },
@@ -344,7 +344,7 @@ def test_the_supplement_wins_field_by_field() -> None:
     }
     assert found["stepfun", "s"]["input_usd_per_mtok"] == "1"
     assert found["stepfun", "s"]["image"] == {"usd_per_image": "2"}
-    matched = table.find("new-one", "openai")
+    matched = table.find("new-latest", "openai")
     assert matched is not None
     assert matched.model == "new"
 

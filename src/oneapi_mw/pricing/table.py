@@ -16,7 +16,7 @@ from typing import Any
 from oneapi_mw.immutable import immutable
 from oneapi_mw.pricing.card import Card, prices_tokens
 from oneapi_mw.pricing.figures import PART_TOKENS, PER_MTOK, TEXT_TOKENS
-from oneapi_mw.pricing.names import fits, spellings
+from oneapi_mw.pricing.names import aliases, fits, spellings
 
 VERSION = 1
 _SHORT = {kind: kind + PER_MTOK for kind in (*TEXT_TOKENS, *PART_TOKENS)}
@@ -99,6 +99,7 @@ class PriceTable:
             )
         self._providers: Mapping[str, Any] = data["providers"]
         self._sources: Sequence[str] = data.get("sources", ())
+        self._names: dict[str, Mapping[str, str]] = {}
         self.generated: str = data.get("generated", "")
         self.notice: str = data.get("notice", "")
 
@@ -137,15 +138,27 @@ class PriceTable:
         section = self._providers.get(provider)
         if section is None:
             return None
-        rows, name = section["models"], model
-        for spelling, name in spellings(model):
-            if name in rows:
-                return Found(self._card(rows[name], section), layer, spelling, provider, name)
+        rows, names, tried = section["models"], self._names_of(provider), list(spellings(model))
+        for spelling, name in tried:
+            row = name if name in rows else names.get(name)
+            if row is not None:
+                rule = spelling if row.lower() == name.lower() else "matcher"
+                return Found(self._card(rows[row], section), layer, rule, provider, row)
         if rules:
             for row, clause in section.get("match", ()):
-                if fits(clause, model.lower()) or fits(clause, name):
+                if any(fits(clause, name) for _, name in tried):
                     return Found(self._card(rows[row], section), layer, "matcher", provider, row)
         return None
+
+    def _names_of(self, provider: str) -> Mapping[str, str]:
+        """The rows of a provider by all whole names of theirs, in lower case."""
+        names = self._names.get(provider)
+        if names is None:
+            section = self._providers[provider]
+            names = {alias: row for row, clause in section.get("match", ()) for alias in aliases(clause)}
+            names.update({row.lower(): row for row in section["models"]})
+            self._names[provider] = names
+        return names
 
     def _card(self, row: Mapping[str, Any], section: Mapping[str, Any]) -> Card:
         card = lengthened(row)
