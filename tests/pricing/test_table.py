@@ -133,7 +133,7 @@ def test_figures_in_yuan_were_converted_at_the_rate_the_supplement_names() -> No
     card = CARDS["stepfun", "step-3"]
     assert abs(Fraction(card["input_usd_per_mtok"]) - Fraction(row["input"]) / rate) < Fraction(1, 10**12)
     assert abs(Fraction(card["tiers"][0]["output_usd_per_mtok"]) - Fraction(10) / rate) < Fraction(1, 10**12)
-    assert CARDS["zhipu", "glm-4.7"]["tools"]["search_std"]["usd_per_call"].startswith("0.00142857")
+    assert CARDS["zhipu", "GLM-4.7"]["tools"]["search_std"]["usd_per_call"].startswith("0.00142857")
 
 
 def test_supplements_say_where_they_are_from() -> None:

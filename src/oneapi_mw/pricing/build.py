@@ -9,7 +9,7 @@ from typing import Any
 
 from oneapi_mw.pricing.card import Card, decode_card, has_prices
 from oneapi_mw.pricing.compile import compile_card
-from oneapi_mw.pricing.figures import TOKEN_KEYS, from_fraction, text
+from oneapi_mw.pricing.figures import PER_MTOK, TOKEN_KEYS, from_fraction, text
 from oneapi_mw.pricing.genai import card_of, overlaid, rule_of
 from oneapi_mw.pricing.table import VERSION, PriceTable, lengthened, long_key, shortened
 
@@ -81,10 +81,46 @@ def _add_provider(section: dict[str, Any], provider: Any, origin: str, today: da
         if card is None or not has_prices(card) or model.id in models:
             continue
         checked = model.prices_checked if getattr(model, "prices_checked", None) else today
+        card = _with_cache_writes(card, model.id, storage_only=provider.id in _TELLS_STORAGE_ONLY)
         models[model.id] = {**card, "source": f"{page} ({origin})", "date": checked.isoformat()}
         rule = rule_of(model.match)
         if rule != ["=", model.id]:
             section["match"].append([model.id, _without(rule, model.id)])
+
+
+_INPUT, _WRITE_5M, _WRITE_1H = (kind + PER_MTOK for kind in ("input", "cache_write_5m", "cache_write_1h"))
+_TELLS_STORAGE_ONLY = frozenset({"openrouter"})
+"""Who lists five minutes of storage for what Gemini models write to a cache, and charges the input price on top:
+https://openrouter.ai/docs/features/prompt-caching"""
+
+
+def _with_cache_writes(card: dict[str, Any], model: str, *, storage_only: bool) -> dict[str, Any]:
+    """`card` with what writing to a cache costs in full, its tiers and services included."""
+    completed = dict(card)
+    if storage_only and "google/" in model:
+        _add_input_price(completed, card, {})
+    if "claude" in model:
+        _add_hour_writes(completed)
+    return completed
+
+
+def _add_input_price(whole: dict[str, Any], card: Mapping[str, Any], above: Mapping[str, Any]) -> None:
+    storage, usual = (Fraction(card.get(key, above.get(key, "0"))) for key in (_WRITE_5M, _INPUT))
+    if 0 < storage < usual:
+        whole[_WRITE_5M] = text(from_fraction(storage + usual))
+    if "tiers" in card:
+        whole["tiers"] = [dict(tier) for tier in card["tiers"]]
+        for tier, given in zip(whole["tiers"], card["tiers"], strict=True):
+            _add_input_price(tier, given, card)
+
+
+def _add_hour_writes(card: dict[str, Any]) -> None:
+    """Whoever serves Claude charges a quarter more than for input for five minutes, and twice as much for an hour:
+    https://platform.claude.com/docs/en/build-with-claude/prompt-caching"""
+    if _WRITE_5M in card and _WRITE_1H not in card and Fraction(card[_WRITE_5M]) > Fraction(card[_INPUT]):
+        card[_WRITE_1H] = text(from_fraction(Fraction(card[_INPUT]) * 2))
+    for tier in card.get("tiers", ()):
+        _add_hour_writes(tier)
 
 
 def _without(rule: Any, name: str) -> Any:
@@ -101,7 +137,13 @@ def _add_supplement(sections: dict[str, dict[str, Any]], supplement: Mapping[str
         section = sections.setdefault(provider, {"models": {}, "match": []})
         about = {"source": given.get("source") or supplement["source"], "date": given.get("date") or supplement["date"]}
         rate = _rate(supplement, given.get("currency", "USD"))
-        for model, row in given.get("models", {}).items():
+        _remove(section, [model for model, row in given.get("models", {}).items() if row is None])
+        _remove_rules(section, given.get("no_match", ()))
+        spelled = {model.lower(): model for model in section["models"]}
+        for name, row in given.get("models", {}).items():
+            if row is None:
+                continue
+            model = spelled.get(name.lower(), name)
             gone = {long_key(key) for key, value in row.items() if value is None}
             card = _converted(lengthened({key: value for key, value in row.items() if value is not None}), rate)
             decoded = decode_card(card, bounded=False)
@@ -114,6 +156,17 @@ def _add_supplement(sections: dict[str, dict[str, Any]], supplement: Mapping[str
         if given.get("tools"):
             tools = decode_card(_converted({"tools": given["tools"]}, rate))["tools"]
             section["tools"] = {**section.get("tools", {}), **tools}
+
+
+def _remove(section: dict[str, Any], models: Sequence[str]) -> None:
+    """Take out models that the provider does not sell under that name."""
+    for model in models:
+        section["models"].pop(model, None)
+    _remove_rules(section, models)
+
+
+def _remove_rules(section: dict[str, Any], models: Sequence[str]) -> None:
+    section["match"] = [item for item in section["match"] if item[0] not in models]
 
 
 def _rate(supplement: Mapping[str, Any], currency: str) -> Fraction:
