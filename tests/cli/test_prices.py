@@ -44,7 +44,8 @@ def test_show_how_audio_is_measured(shell: Shell) -> None:
 def test_show_what_another_provider_asks(shell: Shell) -> None:
     shown = shell.json("prices", "show", "Anthropic.Claude-Sonnet-4-5-20250929-v1:0", "--provider", "aws")
     assert (shown["layer"], shown["model"].split("/")[0]) == ("provider", "aws")
-    assert shell.json("prices", "show", "gpt-4o-2024-11-20")["found by"] == "date"
+    found = [shell.json("prices", "show", name)["found by"] for name in ("gpt-4o-2024-11-20", "gpt-4o-2025-11-20")]
+    assert found == ["alias", "date"]
     assert "prices import" in shell.refused("prices", "show", "nobody-knows-this")
 
 

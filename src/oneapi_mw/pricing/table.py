@@ -142,7 +142,7 @@ class PriceTable:
         for spelling, name in tried:
             row = name if name in rows else names.get(name)
             if row is not None:
-                rule = spelling if row.lower() == name.lower() else "matcher"
+                rule = spelling if row.lower() == name.lower() else "alias"
                 return Found(self._card(rows[row], section), layer, rule, provider, row)
         if rules:
             for row, clause in section.get("match", ()):
