@@ -286,6 +286,10 @@ def test_cv_43_usage_both_ways(name: str, report: JsonObject, usage: Usage) -> N
     assert encode_usage(usage) == report
 
 
+def details(**counts: int) -> list[JsonObject]:
+    return [{"modality": name, "tokenCount": count} for name, count in counts.items()]
+
+
 @pytest.mark.parametrize(
     ("report", "usage"),
     [
@@ -299,6 +303,29 @@ def test_cv_43_usage_both_ways(name: str, report: JsonObject, usage: Usage) -> N
         (g_usage(-3, 5, 5), Usage(0, 5)),
         ({"promptTokenCount": "9", "candidatesTokenCount": 2}, Usage(0, 2)),
         ({"promptTokenCount": 10**12, "candidatesTokenCount": 2}, Usage(0, 2)),
+        (
+            g_usage(
+                100,
+                0,
+                100,
+                cachedContentTokenCount=40,
+                promptTokensDetails=details(AUDIO=60, VIDEO=30, DOCUMENT=10),
+                cacheTokensDetails=details(AUDIO=25, TEXT=15),
+            ),
+            Usage(
+                100,
+                cache_read=40,
+                input_audio=60,
+                input_video=30,
+                input_document=10,
+                cache_read_audio=25,
+                cache_read_image=0,
+            ),
+        ),
+        (
+            g_usage(10, 0, 10, cachedContentTokenCount=5, cacheTokensDetails=details(IMAGE=9)),
+            Usage(10, cache_read=5, cache_read_audio=0, cache_read_image=5),
+        ),
     ],
 )
 def test_reports_that_do_not_add_up(report: JsonObject, usage: Usage | None) -> None:
@@ -309,6 +336,27 @@ def test_unmapped_counts_are_kept() -> None:
     body = {**answer({"text": "a"}), "usageMetadata": {**g_usage(3, 2, 5), "trafficType": "ON_DEMAND", "new": 1}}
     response = FORMAT.decode_response(body)
     assert response.tier == "default"
+    assert encode(response)["usageMetadata"] == body["usageMetadata"]
+
+
+@pytest.mark.parametrize(
+    ("told", "tier", "variant"),
+    [
+        ({"trafficType": "ON_DEMAND_PRIORITY"}, "priority", "priority"),
+        ({"serviceTier": "priority"}, "priority", "priority"),
+        ({"serviceTier": "FLEX"}, "flex", "flex"),
+        ({"serviceTier": "standard"}, "default", ""),
+        ({"serviceTier": "odd"}, None, ""),
+    ],
+)
+def test_the_service_that_was_given(told: JsonObject, tier: str | None, variant: str) -> None:
+    """It has a price of its own. The Gemini API tells it as `serviceTier`, Vertex as `trafficType`."""
+    body = {**answer({"text": "a"}), "usageMetadata": {**g_usage(3, 2, 5), **told}}
+    usage = FORMAT.read_usage(body)
+    assert usage is not None
+    assert usage.variant == variant
+    response = FORMAT.decode_response(body)
+    assert response.tier == tier
     assert encode(response)["usageMetadata"] == body["usageMetadata"]
 
 

@@ -64,7 +64,7 @@ def g_end(reason: str, usage: JsonObject, more: JsonObject | None = None) -> byt
     return sse({"candidates": [candidate], "usageMetadata": usage, "modelVersion": "m", "responseId": "r1"})
 
 
-def g_usage(prompt: int, said: int, total: int, **more: int) -> JsonObject:
+def g_usage(prompt: int, said: int, total: int, **more: Any) -> JsonObject:
     return {"promptTokenCount": prompt, "candidatesTokenCount": said, "totalTokenCount": total, **more}
 
 

@@ -23,13 +23,14 @@ _COUNTS = (
     "totalTokenCount",
 )
 _DETAILS = ("promptTokensDetails", "toolUsePromptTokensDetails", "candidatesTokensDetails")
-_MAPPED = mapped(*_COUNTS, *_DETAILS, "trafficType", "serviceTier")
+_MAPPED = mapped(*_COUNTS, *_DETAILS, "trafficType")
 _TIERS = {
     "ON_DEMAND": "default",
     "ON_DEMAND_PRIORITY": "priority",
     "ON_DEMAND_FLEX": "flex",
     "PROVISIONED_THROUGHPUT": "scale",
 }
+"""Vertex tells it as traffic, the Gemini API as the tier that was asked for."""
 _TRAFFIC = {tier: word for word, tier in _TIERS.items()}
 
 
@@ -66,10 +67,12 @@ def decode_usage(usage: Mapping[str, Any], hosted: tuple[tuple[str, int], ...] =
         return None
     given = _modalities(usage, "promptTokensDetails", "toolUsePromptTokensDetails")
     made = _modalities(usage, "candidatesTokensDetails")
+    cached = min(cached or 0, read)
+    split = _modalities(usage, "cacheTokensDetails")
     return Usage(
         input_tokens=read,
         output_tokens=output,
-        cache_read=min(cached or 0, read),
+        cache_read=cached,
         input_audio=min(given.get("AUDIO", 0), read),
         input_image=min(given.get("IMAGE", 0), read),
         reasoning=None if reasoning is None else min(reasoning, output),
@@ -77,6 +80,10 @@ def decode_usage(usage: Mapping[str, Any], hosted: tuple[tuple[str, int], ...] =
         output_image=min(made.get("IMAGE", 0), output),
         tool_prompt=min(tool_prompt, read),
         hosted=hosted,
+        input_video=min(given.get("VIDEO", 0), read),
+        input_document=min(given.get("DOCUMENT", 0), read),
+        cache_read_audio=min(split.get("AUDIO", 0), cached) if split else None,
+        cache_read_image=min(split.get("IMAGE", 0), cached) if split else None,
         variant=service_variant(decode_tier(usage)),
     )
 
@@ -89,8 +96,12 @@ def says_zero(usage: Mapping[str, Any]) -> bool:
 
 def decode_tier(usage: Mapping[str, Any]) -> str | None:
     """The tier, in OpenAI's words."""
-    traffic = usage.get("trafficType")
-    return _TIERS.get(traffic) if isinstance(traffic, str) else None
+    traffic, tier = usage.get("trafficType"), usage.get("serviceTier")
+    told = _TIERS.get(traffic) if isinstance(traffic, str) else None
+    if told is None and isinstance(tier, str):
+        told = {"standard": "default"}.get(tier.lower(), tier.lower())
+        return told if told in _TRAFFIC else None
+    return told
 
 
 def encode_usage(usage: Usage, rest: Mapping[str, Any] | None = None, tier: str | None = None) -> JsonObject:
@@ -114,7 +125,7 @@ def encode_usage(usage: Usage, rest: Mapping[str, Any] | None = None, tier: str 
         body["promptTokensDetails"] = given
     if made:
         body["candidatesTokensDetails"] = made
-    if tier in _TRAFFIC:
+    if tier in _TRAFFIC and "serviceTier" not in (rest or {}):
         body["trafficType"] = _TRAFFIC[tier]
     return merged(body, rest or {})
 
