@@ -107,6 +107,11 @@ def test_import_for_all_channels(shell: Shell, tmp_path: Path) -> None:
         ('{"a": {"output_usd_per_mtok": 1}}', ["--channel", "main"], "input price"),
         ('{"a": {"ratio": 1}}', ["--global", "--models", "b"], "no price of b"),
         ('{"a": {"ratio": 1}}', ["--channel", "nobody"], "no channel 'nobody'"),
+        ('{"a": {"ratio": 1}}', ["--global", "--provider", "nobody"], "no provider is called 'nobody': write one of"),
+        ("{}", ["--global"], "has no price: an entry is such as"),
+        ('{"a": {"price": 3}}', ["--global"], "has no price: an entry is such as"),
+        ('{"a": {"litellm_provider": "x"}}', ["--global"], "has no price: an entry is such as"),
+        ('{"a": {"ratio": 1}, "b": {"price": 3}}', ["--global", "--models", "b"], "no price of b"),
     ],
 )
 def test_what_cannot_be_imported(shell: Shell, tmp_path: Path, content: str, words: list[str], message: str) -> None:
@@ -114,6 +119,22 @@ def test_what_cannot_be_imported(shell: Shell, tmp_path: Path, content: str, wor
     file = tmp_path / "cards.json"
     file.write_text(content)
     assert message in shell.refused("prices", "import", str(file), *words)
+
+
+def test_entries_without_a_price_are_named(shell: Shell, tmp_path: Path) -> None:
+    file = tmp_path / "cards.json"
+    file.write_text(json.dumps({"mine": {"ratio": 1}, **{f"odd-{number}": {"price": 1} for number in range(11)}}))
+    told = shell.ok("prices", "import", str(file), "--global")
+    assert told.splitlines()[0] == "1 price cards taken over for all channels"
+    assert "11 without a price left out: odd-0, odd-1," in told
+    assert told.rstrip().endswith("odd-9, ...")
+    assert "left out" not in shell.ok("prices", "import", str(file), "--global", "--models", "mine")
+
+
+def test_a_provider_that_is_none(shell: Shell) -> None:
+    assert "no provider is called 'opnai'" in shell.refused("prices", "show", "gpt-4o", "--provider", "opnai")
+    assert shell.json("prices", "show", "gpt-4o", "--provider", "OpenAI")["layer"] == "provider"
+    assert "such as 2026-11-27" in shell.refused("prices", "build", "--today", "tomorrow", code=2)
 
 
 def test_import_misused(shell: Shell, tmp_path: Path) -> None:

@@ -26,11 +26,14 @@ from oneapi_mw.pricing.compile import card_id
 from oneapi_mw.pricing.figures import from_fraction, text
 from oneapi_mw.pricing.live import LivePrices
 from oneapi_mw.pricing.shipped import shipped_table
-from oneapi_mw.pricing.table import Found
+from oneapi_mw.pricing.table import Found, section_of
+from oneapi_mw.providers.catalogue import ROWS
 from oneapi_mw.routing.router import RoutingTable
 from oneapi_mw.settings import Settings
 from oneapi_mw.store.base import Store
 
+MAX_NAMED = 10
+"""Models named in one line, at most."""
 UNITS = {
     "_usd_per_mtok": "USD per 1M tokens",
     "usd_per_mchar": "USD per 1M characters",
@@ -96,7 +99,15 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     prices_build.add_commands(commands)
 
 
+def check_provider(name: str) -> None:
+    """Raises `CommandFailed` for a name that no provider has: its prices would be those of nobody."""
+    known = sorted({*shipped_table().providers(), *(row.name for row in ROWS)})
+    if name and section_of(name) not in {section_of(other) for other in known}:
+        raise CommandFailed(f"no provider is called {name!r}: write one of {', '.join(known)}")
+
+
 def show_model(args: argparse.Namespace) -> int:
+    check_provider(args.provider)
     found = shipped_table().find(args.model, args.provider)
     if found is None:
         raise CommandFailed(
@@ -172,13 +183,24 @@ async def list_missing(args: argparse.Namespace, store: Store, settings: Setting
 async def import_file(args: argparse.Namespace, store: Store, settings: Settings) -> None:
     if args.provider and not args.for_all:
         raise Misused("--provider goes with --global: a channel has its provider")
-    cards = _wanted(read_cards(args.file), args.models)
+    check_provider(args.provider)
+    given = read_cards(args.file)
+    cards = _wanted({model: card for model, card in given.items() if card}, args.models)
+    if not cards:
+        raise CommandFailed(
+            f'{str(args.file)!r} has no price: an entry is such as "gpt-4o": {{"input_usd_per_mtok": 2.5, '
+            '"output_usd_per_mtok": 10}'
+        )
     if args.channel:
         target = await _import_to_channel(args, store, cards)
     else:
         target = await _import_for_all(args, store, cards)
     done = "would be taken over" if args.dry_run else "taken over"
     print(f"{len(cards)} price cards {done} for {target}")
+    left_out = [] if args.models else [model for model, card in given.items() if not card]
+    if left_out:
+        named = ", ".join([*left_out[:MAX_NAMED], *(["..."] if len(left_out) > MAX_NAMED else [])])
+        print(f"{len(left_out)} without a price left out: {named}")
 
 
 async def _import_to_channel(args: argparse.Namespace, store: Store, cards: Mapping[str, Any]) -> str:
@@ -213,7 +235,8 @@ async def _import_for_all(args: argparse.Namespace, store: Store, cards: Mapping
 
 
 def read_cards(path: Path) -> dict[str, dict[str, Any]]:
-    """Cards by model, whichever of the three formats the file has. Raises `CommandFailed` saying what is wrong."""
+    """Cards by model, whichever of the three formats the file has; empty where there is no price. Raises
+    `CommandFailed` saying what is wrong. LiteLLM's rows for images of one size are in the cards of their models."""
     try:
         given = orjson.loads(path.read_bytes())
     except OSError as exc:
@@ -224,12 +247,13 @@ def read_cards(path: Path) -> dict[str, dict[str, Any]]:
         raise CommandFailed(f"{str(path)!r} must hold an object of price cards by model name")
     cards, model = {}, ""
     try:
-        given = litellm.cards(given) if litellm.speaks(given) else given
-        for model, entry in given.items():
+        entries = litellm.cards(given) if litellm.speaks(given) else given
+        for model, entry in entries.items():
             cards[model] = decode_card(entry)
     except ValueError as exc:
         raise CommandFailed(f"{str(path)!r}: {model}: {exc}") from None
-    return {model: {"source": path.name, **card} for model, card in cards.items() if has_prices(card)}
+    priced = {model: {"source": path.name, **card} for model, card in cards.items() if has_prices(card)}
+    return {**{model: {} for model in given if model not in priced and "-x-" not in model}, **priced}
 
 
 def _wanted(cards: dict[str, dict[str, Any]], models: str) -> dict[str, dict[str, Any]]:

@@ -41,7 +41,7 @@ def add_commands(commands: Commands) -> None:
         """,
     )
     build.add_argument("--output", type=Path, metavar="FILE", help="instead of the table in the package")
-    build.add_argument("--today", type=date.fromisoformat, metavar="DATE", help="which prices are in force by now")
+    build.add_argument("--today", type=_day, metavar="DATE", help="which prices are in force by now")
     build.add_argument(
         "--accept-jumps", action="store_true", help=f"also when prices changed by more than a factor of {JUMP}"
     )
@@ -54,6 +54,13 @@ def add_commands(commands: Commands) -> None:
         examples="oneapi-mw prices diff",
     )
     add_json(diff)
+
+
+def _day(text: str) -> date:
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"write a day such as 2026-11-27, not {text!r}") from None
 
 
 def build_file(args: argparse.Namespace) -> int:
