@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from hypothesis import given
 from hypothesis import strategies as st
 
-from oneapi_mw.ledger.base import Denied
-from oneapi_mw.ledger.sums import Admission
+from oneapi_mw.ledger.base import Denied, LogFacts
+from oneapi_mw.ledger.operation import Ending
+from oneapi_mw.ledger.sums import Admission, Endings
 
 
 def test_tokens_of_one_user_share_the_balance() -> None:
@@ -35,3 +38,22 @@ def test_nothing_is_admitted_past_the_balance_and_nothing_refused_that_fits(quot
         assert (denied is None) == (amount <= left)
         left -= amount if denied is None else 0
     assert quota - admission.from_users.get(9, 0) == left
+
+
+async def test_endings_give_back_and_charge() -> None:
+    """Of an unlimited token nothing is given back, but what it used is counted; a void is no request."""
+    endings = Endings()
+
+    def end(token_id: int, final: int, channel_id: int | None, *, limited: bool, settled: bool = True) -> None:
+        facts = LogFacts(channel_id=channel_id) if settled else None
+        ending = Ending("key", final, facts, asyncio.get_running_loop().create_future(), 0)
+        endings.add(ending, 9, token_id, limited=limited, amount=100, final=final)
+
+    end(1, 30, 7, limited=True)
+    end(1, 130, 7, limited=True)  # more than was held
+    end(1, 0, 7, limited=True, settled=False)
+    end(2, 40, None, limited=False)
+    assert dict(endings.users) == {9: [70 - 30 + 100 + 60, 200, 3, 400]}
+    assert dict(endings.tokens) == {1: [70 - 30 + 100, 160, 2], 2: [0, 40, 1]}
+    assert dict(endings.channels) == {7: 160}
+    assert endings.charged == {9: 200}

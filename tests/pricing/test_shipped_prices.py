@@ -72,7 +72,9 @@ TOKENS: dict[str, dict[str, str]] = {
         "llama-3.3-70b-versatile": "0.59 0.79 -", "llama-3.1-8b-instant": "0.05 0.08 -",
         "openai/gpt-oss-120b": "0.15 0.6 0.075",
     },
-    "xai": {"grok-4": "3 15 0.75", "grok-3": "3 15 0.75", "grok-3-mini": "0.3 0.5 0.075", "grok-4-fast": "0.2 0.5 0.05"},
+    "xai": {
+        "grok-4": "3 15 0.75", "grok-3": "3 15 0.75", "grok-3-mini": "0.3 0.5 0.075", "grok-4-fast": "0.2 0.5 0.05",
+    },
     "moonshot": {"kimi-k2-0905-preview": "0.6 2.5 0.15", "kimi-k2-turbo-preview": "1.15 8 0.15"},
     "zai": {"glm-4.6": "0.6 2.2 0.11", "glm-4.5": "0.6 2.2 0.11", "GLM-4.5-Air": "0.2 1.1 0.03"},
     "ali": {"qwen-max": "1.6 6.4 -", "qwen-plus": "0.4 1.2 -"},

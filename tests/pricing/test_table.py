@@ -229,6 +229,17 @@ def daily(start: str, end: str, **given: Any) -> SimpleNamespace:
             Model("a", [since(None, input_mtok=Decimal(1)), since("2026-11-01", input_mtok=Decimal(2))]),
             {"input_usd_per_mtok": "2"},
         ),
+        (  # what is said later goes before what was said of times of day
+            Model(
+                "a",
+                [
+                    since(None, input_mtok=Decimal(1)),
+                    daily("01:00", "04:00", input_mtok=Decimal(3)),
+                    since("2026-11-01", input_mtok=Decimal(2)),
+                ],
+            ),
+            {"input_usd_per_mtok": "2"},
+        ),
         (
             Model(
                 "a",
