@@ -36,6 +36,9 @@ async def test_prices_of_a_channel(world: World) -> None:
     ("body", "message"),
     [
         ({"model_configs": {"a": {"ratio": -1}}}, "a: 'ratio' must not be negative"),
+        ({"model_configs": {"": {"ratio": 1}}}, "write its name"),
+        ({"model_configs": {"a": {"ratio": 1, "tiers": 3}}}, "a: tiers must be a list of objects"),
+        ({"model_configs": {"a": {"input_usd_per_mtok": 1, "time_windows": 3}}}, "a: time_windows must be a list"),
         ({"model_configs": "{"}, "not valid JSON"),
         ({"model_configs": {"a": {"output_usd_per_mtok": 1}}}, "a: a price card needs an input price"),
         ({"model_configs": {"a": {"ratio": 1, "time_windows": [{"timezone": "x", "overlay": {}}]}}}, "timezone"),
@@ -87,6 +90,8 @@ async def test_prices_for_all_channels(world: World) -> None:
     assert (await world.get(path, admin)).data == overrides
     assert prices.book.price("mine") is not None  # at once
     (await world.put(path, root, {"overrides": {"models": {"mine": {"ratio": -1}}}})).refused("mine: 'ratio'")
+    (await world.put(path, root, overrides)).refused('{"overrides": {"models": {"gpt-4o":')
+    (await world.put("/api/pricing/groups", root, {"default": 1})).refused('{"ratios": {"default": 1, "vip": 0.8}}')
     assert (await world.get(path, admin)).data == overrides
 
 

@@ -189,7 +189,7 @@ async def test_a_long_name_is_cut_for_display(world: World) -> None:
         ({"group": " "}, INVALID + "group"),
         ({"quota": -1}, "quota must be at least 0"),
         ({"quota": 1.5}, "quota must be a whole number"),
-        ({"quota": 1e30}, "quota must be a whole number"),
+        ({"quota": 1e30}, "quota must be a whole number of at most 64 bits"),
         ({"quota": True}, "quota must be a whole number, not true or false"),
         ({"quota": "1"}, "quota must be a whole number, not a string"),
         ({"quota": 2**53}, "quota must be at most 9007199254740991"),

@@ -111,6 +111,8 @@ def sentence(error: ErrorDetails) -> str:
     """One validation error in words. The value itself is never quoted: it may be a password."""
     field = ".".join(str(part) for part in error["loc"]) or "the body"
     kind, context = error["type"], error.get("ctx", {})
+    if kind in ("int_type", "int_from_float") and isinstance(error["input"], float):
+        return f"{field} must be a whole number of at most 64 bits, not a fraction and none with an exponent"
     if kind in _NEEDED:
         return f"{field} must be {_NEEDED[kind]}, not {_kind(error['input'])}"
     match kind:

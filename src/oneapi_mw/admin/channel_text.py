@@ -57,6 +57,8 @@ def _is_model_configs(value: Any) -> bool:
     for model, config in value.items():
         if not isinstance(config, dict):
             return False
+        if not model.strip():
+            raise ValueError("a price card is of a model: write its name before the card")
         try:
             card = decode_card(config)
             if card.get("mode") != "merge":

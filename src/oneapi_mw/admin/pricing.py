@@ -136,7 +136,7 @@ async def list_missing(call: Call) -> Response:
 
 
 class Overrides(Body):
-    overrides: dict[str, Any]
+    overrides: dict[str, Any] | None = None
 
 
 async def show_overrides(call: Call) -> Response:
@@ -146,6 +146,8 @@ async def show_overrides(call: Call) -> Response:
 
 async def set_overrides(call: Call) -> Response:
     body = await read(call, Overrides)
+    if body.overrides is None:
+        raise Refusal('overrides is required: {"overrides": {"models": {"gpt-4o": {"input_usd_per_mtok": 2.5}}}}')
     text = orjson.dumps(body.overrides).decode()
     try:
         decode_overrides(text)
@@ -156,7 +158,7 @@ async def set_overrides(call: Call) -> Response:
 
 
 class GroupRatios(Body):
-    ratios: dict[str, Any]
+    ratios: dict[str, Any] | None = None
 
 
 async def show_group_ratios(call: Call) -> Response:
@@ -169,6 +171,8 @@ async def show_group_ratios(call: Call) -> Response:
 async def set_group_ratios(call: Call) -> Response:
     """Replace the map. A wrong one is refused and changes nothing."""
     body = await read(call, GroupRatios)
+    if body.ratios is None:
+        raise Refusal('ratios is required: {"ratios": {"default": 1, "vip": 0.8}}')
     text = orjson.dumps(body.ratios).decode()
     try:
         decode_group_ratios(text)
