@@ -97,6 +97,9 @@ def test_import_for_all_channels(shell: Shell, tmp_path: Path) -> None:
     assert (sorted(stored["models"]), sorted(stored["providers"]["anthropic"])) == (["mine"], ["mine", "other"])
 
 
+LITELLM = '{"a": {"litellm_provider": "x", "mode": "chat", %s}}'
+
+
 @pytest.mark.parametrize(
     ("content", "words", "message"),
     [
@@ -108,6 +111,12 @@ def test_import_for_all_channels(shell: Shell, tmp_path: Path) -> None:
         ('{"a": {"ratio": 1}}', ["--global", "--models", "b"], "no price of b"),
         ('{"a": {"ratio": 1}}', ["--channel", "nobody"], "no channel 'nobody'"),
         ('{"a": {"ratio": 1}}', ["--global", "--provider", "nobody"], "no provider is called 'nobody': write one of"),
+        ('{" ": {"ratio": 1}}', ["--global"], "is of a model: write its name"),
+        (LITELLM % '"input_cost_per_token": "x"', ["--global"], "a: 'input_cost_per_token' must be a number"),
+        (LITELLM % '"tiered_pricing": [3]', ["--global"], "a: tiered_pricing must be a list such as"),
+        (LITELLM % '"tiered_pricing": [{"range": "x"}]', ["--global"], "a: tiered_pricing must be a list such as"),
+        (LITELLM % '"tiered_pricing": [{"range": []}]', ["--global"], "a: tiered_pricing must be a list such as"),
+        (LITELLM % '"input_cost_per_token": -1', ["--global"], "a: 'input_usd_per_mtok' must not be negative"),
         ("{}", ["--global"], "has no price: an entry is such as"),
         ('{"a": {"price": 3}}', ["--global"], "has no price: an entry is such as"),
         ('{"a": {"litellm_provider": "x"}}', ["--global"], "has no price: an entry is such as"),

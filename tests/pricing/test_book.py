@@ -164,7 +164,7 @@ def test_a_malformed_card_is_no_price() -> None:
 @pytest.mark.parametrize(
     "text",
     ["[", "[]", '{"model": {}}', '{"models": 3}', '{"models": {"a": 3}}', '{"models": {"a": {"ratio": -1}}}',
-     '{"models": {"a": {"output_usd_per_mtok": 1}}}', '{"providers": {"openai": 3}}'],
+     '{"models": {"": {"ratio": 1}}}', '{"models": {"a": {"output_usd_per_mtok": 1}}}', '{"providers": {"openai": 3}}'],
 )  # fmt: skip
 def test_overrides_are_checked(text: str) -> None:
     with pytest.raises(ValueError, match=r"PriceOverrides|a: "):

@@ -245,15 +245,25 @@ def read_cards(path: Path) -> dict[str, dict[str, Any]]:
         raise CommandFailed(f"{str(path)!r} is not JSON: {exc}") from None
     if not isinstance(given, dict) or not all(isinstance(entry, dict) for entry in given.values()):
         raise CommandFailed(f"{str(path)!r} must hold an object of price cards by model name")
-    cards, model = {}, ""
     try:
-        entries = litellm.cards(given) if litellm.speaks(given) else given
-        for model, entry in entries.items():
-            cards[model] = decode_card(entry)
+        cards = {model: _decoded(model, entry) for model, entry in _entries(given).items()}
     except ValueError as exc:
-        raise CommandFailed(f"{str(path)!r}: {model}: {exc}") from None
+        raise CommandFailed(f"{str(path)!r}: {exc}") from None
     priced = {model: {"source": path.name, **card} for model, card in cards.items() if has_prices(card)}
     return {**{model: {} for model in given if model not in priced and "-x-" not in model}, **priced}
+
+
+def _entries(given: Mapping[str, Any]) -> Mapping[str, Any]:
+    return litellm.cards(given) if litellm.speaks(given) else given
+
+
+def _decoded(model: str, entry: Mapping[str, Any]) -> dict[str, Any]:
+    if not model.strip():
+        raise ValueError("a price card is of a model: write its name before the card")
+    try:
+        return decode_card(entry)
+    except ValueError as exc:
+        raise ValueError(f"{model}: {exc}") from None
 
 
 def _wanted(cards: dict[str, dict[str, Any]], models: str) -> dict[str, dict[str, Any]]:

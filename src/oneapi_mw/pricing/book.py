@@ -84,6 +84,8 @@ def _cards(given: Mapping[str, Any]) -> dict[str, Card]:
 
 
 def _checked(config: Any, model: str) -> Card:
+    if not model.strip():
+        raise ValueError(f"{OPTION}: a price card is of a model: write its name before the card")
     if not isinstance(config, dict):
         raise ValueError(f"{model}: a price card must be an object")
     try:

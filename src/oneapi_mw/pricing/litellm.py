@@ -45,11 +45,15 @@ def speaks(given: Mapping[str, Any]) -> bool:
 
 
 def cards(given: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """Card by model of a cost map. Rows without a price, or with one for an image of a single size only, have none."""
+    """Card by model of a cost map. Rows without a price, or with one for an image of a single size only, have none.
+    Raises `ValueError` naming the model and what is wrong."""
     found: dict[str, dict[str, Any]] = {}
     for name, row in given.items():
         if isinstance(row, Mapping) and not _SIZED.fullmatch(name):
-            card = card_of(row)
+            try:
+                card = card_of(row)
+            except ValueError as exc:
+                raise ValueError(f"{name}: {exc}") from None
             if card:
                 found[name] = card
     for name, table in image_tables(given).items():
@@ -106,8 +110,13 @@ def _ranges(row: Mapping[str, Any], card: dict[str, Any]) -> None:
     if not isinstance(ladder, list):
         return
     for step in ladder:
+        bounds = step.get("range", [0]) if isinstance(step, Mapping) else None
+        if not isinstance(bounds, list) or not bounds or not isinstance(bounds[0], (int, float)):
+            raise ValueError(
+                'tiered_pricing must be a list such as [{"range": [0, 256000], "input_cost_per_token": 1e-7}]'
+            )
         prices = {kind + PER_MTOK: price for key, kind in _TOKENS.items() if (price := _mtok(step, key)) is not None}
-        start = int((step.get("range") or [0])[0])
+        start = int(bounds[0])
         if start:
             card.setdefault("tiers", []).append({"input_tokens_from": start + 1, "output_tokens_from": 0, **prices})
         else:

@@ -35,9 +35,13 @@ def speaks(config: Mapping[str, Any]) -> bool:
         or any(_block(config, name).get(key) is not None for name, key in blocks)
         or any(_block(config, "embedding").get(f"{kind}_token_ratio") for kind in _MODALITIES)
         or any(_block(config, "audio").get(key) for key in ("prompt_ratio", "prompt_tokens_per_second"))
-        or any(_ratio_overlay(window) for window in config.get("time_windows") or () if isinstance(window, Mapping))
-        or any("input_token_threshold" in tier for tier in config.get("tiers") or () if isinstance(tier, Mapping))
+        or any(_ratio_overlay(window) for window in _objects(config.get("time_windows")))
+        or any("input_token_threshold" in tier for tier in _objects(config.get("tiers")))
     )
+
+
+def _objects(value: Any) -> Iterable[Mapping[str, Any]]:
+    return [item for item in value if isinstance(item, Mapping)] if isinstance(value, list) else []
 
 
 def _ratio_overlay(window: Mapping[str, Any]) -> bool:
