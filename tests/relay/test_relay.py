@@ -639,7 +639,7 @@ async def test_usage_beyond_all_bounds_is_charged_at_the_hold(caplog: pytest.Log
     reply = buffered(answer(usage={"prompt_tokens": 10**9, "completion_tokens": 10**9, "total_tokens": 2 * 10**9}))
     upstream, ledger = ScriptedUpstream(reply), WatchedLedger(funds=10**15)
     dear = channel(model_configs={MODEL: {"input_usd_per_mtok": 10_000}})
-    exchanged = await ask(gateway(upstream, ledger, channels=[dear], group_ratio=2_000 * 10**6))
+    exchanged = await ask(gateway(upstream, ledger, channels=[dear], group_ratio=2_000_000 * 10**6))
     assert exchanged.status == 200
     assert await ledger.check() == ledger.hold.amount
     assert "check usage and price" in caplog.text
