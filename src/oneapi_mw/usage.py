@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any, Literal, TypeAlias
 
 from oneapi_mw.immutable import immutable
@@ -84,6 +84,28 @@ NOTHING = Usage()
 """What an answer consumed whose upstream says so."""
 
 
+@immutable
+class ToolUsage:
+    """What hosted tools did for one answer, as its upstream tells it or as the answer shows."""
+
+    hosted: tuple[tuple[str, int], ...] = ()
+    """As `Usage.hosted`."""
+    meters: tuple[Meter, ...] = ()
+    """Pieces that have a size: images."""
+
+
+NO_TOOLS = ToolUsage()
+
+
+def with_tools(usage: Usage, tools: ToolUsage) -> Usage:
+    """`usage` with the calls of an answer: these say more than its report does, which may not count all of them."""
+    if tools == NO_TOOLS:
+        return usage
+    known = {kind for kind, _ in tools.hosted}
+    hosted = (*tools.hosted, *(call for call in usage.hosted if call[0] not in known))
+    return replace(usage, hosted=hosted, meters=tools.meters or usage.meters)
+
+
 def total_usage(usages: Sequence[Usage]) -> Usage:
     """What several answers, at least one, consumed together."""
     if len(usages) == 1:
@@ -135,3 +157,5 @@ class Produced:
     """The text itself, or its beginning, of a complete answer whose upstream told nothing of it."""
     unreported: bool = False
     """Some of it came after the last report of usage, which therefore does not cover it."""
+    tools: ToolUsage = NO_TOOLS
+    """What hosted tools did by now."""

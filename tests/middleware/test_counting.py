@@ -14,7 +14,7 @@ from oneapi_mw.ledger.outcome import billable_usage
 from oneapi_mw.middleware.counting import count_untold
 from oneapi_mw.routing.plan import Plan
 from oneapi_mw.tokenizer import Tokenizer, load_encoding
-from oneapi_mw.usage import Produced, Usage
+from oneapi_mw.usage import Meter, Produced, Usage
 from oneapi_mw.wire import said as said_module
 from oneapi_mw.wire.registry import get_format
 from oneapi_mw.wire.said import Said
@@ -152,6 +152,16 @@ async def test_what_was_not_told(exchange: Exchange, output: int, source: str, t
     prompt = told.input_tokens if told and told.input_tokens else await tokenizer.count_call(ASKED, MODEL)
     assert exchange.usage.input_tokens == prompt
     assert billable_usage(exchange, input_estimate=1) == exchange.usage
+
+
+@pytest.mark.parametrize("prompt", [0, 70])
+async def test_what_was_told_of_tools_and_of_the_service_stays(prompt: int, tokenizer: Tokenizer) -> None:
+    told = Usage(prompt, 0, hosted=(("web_search", 2),), meters=(Meter("images", 1),), variant="flex")
+    exchange = untold(usage=told)
+    await count_untold(exchange, ASKED, NOWHERE, tokenizer)
+    assert exchange.usage is not None
+    kept = (exchange.usage.hosted, exchange.usage.meters, exchange.usage.variant)
+    assert kept == (told.hosted, told.meters, told.variant)
 
 
 async def test_nothing_was_said(tokenizer: Tokenizer) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -18,7 +19,7 @@ from oneapi_mw.ledger.outcome import (
     owed_calls,
 )
 from oneapi_mw.routing.terms import BillingTerms
-from oneapi_mw.usage import Produced, Usage
+from oneapi_mw.usage import Meter, Produced, ToolUsage, Usage
 
 
 def attempt(**fields: Any) -> Attempt:
@@ -80,6 +81,22 @@ ROWS: list[tuple[str, list[Attempt], str, Usage | None, int, Usage | None]] = [
 def test_the_outcome_table(attempts: list[Attempt], outcome: Any, usage: Any, text_bytes: int, owed: Any) -> None:
     exchange = Exchange("r", attempts=attempts, outcome=outcome, usage=usage, produced=Produced(text_bytes))
     assert billable_usage(exchange, input_estimate=20) == owed
+
+
+RAN = ToolUsage((("web_search", 2),), (Meter("images", 1),))
+
+
+@pytest.mark.parametrize(
+    ("attempts", "outcome", "usage", "text_bytes", "owed"), [row[1:] for row in ROWS], ids=[row[0] for row in ROWS]
+)
+def test_calls_of_hosted_tools_are_owed_beside_it(
+    attempts: list[Attempt], outcome: Any, usage: Any, text_bytes: int, owed: Usage | None
+) -> None:
+    exchange = Exchange("r", attempts=attempts, outcome=outcome, usage=usage, produced=Produced(text_bytes, tools=RAN))
+    both = None if owed is None else replace(owed, hosted=RAN.hosted, meters=RAN.meters)
+    assert billable_usage(exchange, input_estimate=20) == both
+    if both is not None and outcome == "pending":
+        assert [usage for _, usage in calls_so_far(exchange, input_estimate=20)] == [both]
 
 
 # What the terms of a channel decide.

@@ -9,7 +9,7 @@ from fractions import Fraction
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from oneapi_mw.usage import Usage
+from oneapi_mw.usage import Meter, Usage
 
 UNITS = 500_000
 
@@ -98,15 +98,28 @@ def tokens(card: Mapping[str, Any], usage: Usage, instant: datetime | None = Non
     return total
 
 
+def image(prices: Mapping[str, Mapping[str, Any]], meter: Meter) -> Fraction:
+    """USD for one image: of its quality and size, else of either whatever the other, else as the dearest."""
+    for quality in (meter.quality, "default"):
+        for size in (meter.size, "default"):
+            found = prices.get(quality, {}).get(size)
+            if found is not None:
+                return Fraction(found)
+    return max(Fraction(price) for sizes in prices.values() for price in sizes.values())
+
+
 def quota(
     card: Mapping[str, Any], usage: Usage, *, group: Fraction = Fraction(1), instant: datetime | None = None
 ) -> int:
-    """Tokens and tools; the least is 1 where input has a price."""
+    """Tokens, tools and images that tools have made; the least is 1 where input has a price."""
     owed = math.ceil(tokens(card, usage, instant) * group)
+    by_image = card.get("image", {}).get("usd_per_image") if usage.meters else None
     for kind, count in usage.hosted:
         price = card.get("tools", {}).get(kind)
-        if price is not None:
+        if price is not None and not (by_image and kind == "image_generation"):
             owed += count * math.ceil(Fraction(price["usd_per_call"]) * UNITS)
+    if by_image and not (usage.output_image and rate(effective(card, usage, instant), "output_image") is not None):
+        owed += sum(meter.count * math.ceil(image(by_image, meter) * UNITS * group) for meter in usage.meters)
     if owed == 0 and rate(effective(card, usage, instant), "input") and group:
         return 1
     return owed

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from hypothesis import strategies as st
 
 from oneapi_mw.pricing.figures import PART_TOKENS, PER_MTOK, TEXT_TOKENS
-from oneapi_mw.usage import Usage
+from oneapi_mw.usage import Meter, Usage
 
 COUNTS = st.integers(0, 2_000_000)
 FIGURES = st.one_of(st.just("0"), st.decimals("0.001", "5000", places=6).map(lambda price: format(price, "f")))
 ZONES = ("", "UTC", "Asia/Shanghai", "Europe/Berlin", "America/New_York", "Australia/Lord_Howe")
-TOOLS = ("web_search", "code", "unheard_of")
+TOOLS = ("web_search", "code", "image_generation", "mcp", "unheard_of")
 
 
 def token_prices(*, whole: bool) -> st.SearchStrategy[dict[str, Any]]:
@@ -46,18 +47,31 @@ WINDOWS = st.lists(
     ),
     max_size=3,
 )
+USD = st.decimals("0", "1", places=6).map(lambda price: format(price, "f"))
 TOOL_PRICES = st.dictionaries(
-    st.sampled_from(TOOLS[:2]),
-    st.decimals("0", "1", places=6).map(lambda price: {"usd_per_call": format(price, "f")}),
+    st.sampled_from(TOOLS[:4]),
+    USD.map(lambda price: {"usd_per_call": price}),
+)
+IMAGE_PRICES = st.dictionaries(
+    st.sampled_from(("high", "default")),
+    st.dictionaries(st.sampled_from(("1024x1024", "default")), USD, min_size=1),
+    min_size=1,
 )
 CARDS = st.builds(
-    lambda prices, tiers, windows, tools: {**prices, "tiers": tiers, "time_windows": windows, "tools": tools},
+    lambda prices, tiers, windows, tools, images: {
+        **prices,
+        "tiers": tiers,
+        "time_windows": windows,
+        "tools": tools,
+        **({"image": {"usd_per_image": images}} if images else {}),
+    },
     token_prices(whole=True),
     TIERS,
     WINDOWS,
     TOOL_PRICES,
+    st.one_of(st.none(), IMAGE_PRICES),
 )
-USAGES = st.builds(
+TOKENS = st.builds(
     Usage,
     COUNTS,
     COUNTS,
@@ -78,5 +92,28 @@ USAGES = st.builds(
         tuple
     ),
 )
+MADE = st.lists(
+    st.builds(
+        Meter,
+        st.just("images"),
+        st.integers(1, 3),
+        st.sampled_from(("", "1024x1024", "1536x1024")),
+        st.sampled_from(("", "high", "low")),
+    ),
+    max_size=2,
+    unique_by=lambda meter: (meter.size, meter.quality),
+)
+
+
+def with_images(usage: Usage, made: list[Meter]) -> Usage:
+    """`usage` with images that a tool has made, each by a call."""
+    if not made:
+        return usage
+    others = [call for call in usage.hosted if call[0] != "image_generation"]
+    calls = ("image_generation", sum(meter.count for meter in made))
+    return replace(usage, hosted=(*others, calls), meters=tuple(made))
+
+
+USAGES = st.builds(with_images, TOKENS, MADE)
 INSTANTS = st.integers(1_500_000_000_000, 1_900_000_000_000)
 RATIOS = st.integers(0, 100_000_000)

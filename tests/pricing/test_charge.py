@@ -85,7 +85,7 @@ def test_i_19_the_hold_covers_what_is_within_its_limits(
         input_tokens=usage.input_tokens + more_in,
         output_tokens=usage.output_tokens + more_out,
         group_ratio=ratio,
-        tools=[(kind, 5) for kind in TOOLS],
+        tools=[(kind, 6) for kind in TOOLS],
     )
     assert charge(usage, price, group_ratio=ratio) <= held
     text = replace(usage, input_audio=0, input_image=0, input_video=0, input_document=0)
@@ -183,6 +183,61 @@ def test_a_tool_that_ran_against_policy_is_charged_and_flagged() -> None:
     price = priced(input_usd_per_mtok=2, tools={"web_search": "0.01"}, allowed_tools=["code_interpreter"])
     made = bill(Usage(0, hosted=(("web_search", 1),)), price)
     assert (made.quota, made.flags) == (5_000, ("forbidden_tool:web_search",))
+
+
+MADE = Usage(10, hosted=(("image_generation", 3),), meters=(Meter("images", 2, "1024x1024", "hd"), Meter("images", 1)))
+
+
+@pytest.mark.parametrize(
+    ("card", "usage", "quota", "flags"),
+    [
+        ({"tools": {"image_generation": "0.02"}}, MADE, 30_000, ()),
+        ({}, MADE, 0, ("unpriced_tool:image_generation",)),
+        ({"image": {"usd_per_image": {"default": {"default": "0.04"}}}}, MADE, 60_000, ()),
+        (
+            {"image": {"usd_per_image": {"hd": {"1024x1024": "0.1"}, "low": {"1024x1024": "0.01"}}}},
+            MADE,
+            150_000,
+            ("unlisted:default/default",),
+        ),
+        (
+            {"image": {"usd_per_image": {"default": {"default": "0.04"}}}, "tools": {"image_generation": 1}},
+            MADE,
+            60_000,
+            (),
+        ),
+        (
+            {"image": {"usd_per_image": {"default": {"default": "0.04"}}}, "tools": {"image_generation": 1}},
+            Usage(10, hosted=(("image_generation", 2),)),
+            1_000_000,
+            (),
+        ),
+        ({"allowed_tools": ["code"]}, MADE, 0, ("forbidden_tool:image_generation", "unpriced_tool:image_generation")),
+        (
+            {"allowed_tools": ["code"], "image": {"usd_per_image": {"default": {"default": "0.04"}}}},
+            MADE,
+            60_000,
+            ("forbidden_tool:image_generation",),
+        ),
+    ],
+)
+def test_images_that_a_tool_has_made_are_charged_once(
+    card: dict[str, Any], usage: Usage, quota: int, flags: tuple[str, ...]
+) -> None:
+    price = priced(input_usd_per_mtok=2, **card)
+    made = bill(usage, price)
+    assert (made.quota, made.media + made.tools, made.flags) == (10 + quota, quota, flags)
+    assert worst_case(price, input_tokens=10, output_tokens=0, tools=[("image_generation", 3)]) >= made.quota
+
+
+@pytest.mark.parametrize("kind", ["mcp", "tool_search", "computer", "bash"])
+def test_what_costs_nothing_beside_tokens_is_charged_where_it_is_priced(kind: str) -> None:
+    usage = Usage(10, hosted=((kind, 2),))
+    assert bill(usage, priced(input_usd_per_mtok=2))[:1] + bill(usage, priced(input_usd_per_mtok=2))[5:] == (10, ())
+    assert charge(usage, priced(input_usd_per_mtok=2, tools={kind: {"quota_per_call": 7}})) == 24
+    client_runs_it = kind in ("computer", "bash")
+    strict = bill(usage, priced(input_usd_per_mtok=2, allowed_tools=["code"]))
+    assert strict.flags == (() if client_runs_it else (f"forbidden_tool:{kind}",))
 
 
 def test_a_card_may_ask_for_more_than_one_unit() -> None:

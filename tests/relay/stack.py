@@ -364,10 +364,10 @@ class Asking:
         return self.exchanged
 
 
-def begin(app: ASGIApp, *, pause_after: int | None = None, **changes: Any) -> Asking:
-    """Start a request."""
-    client = Client(orjson.dumps(body(**changes)), pause_after=pause_after)
-    scope = http_scope("POST", PATH, headers=HEADERS)
+def begin(app: ASGIApp, *, pause_after: int | None = None, path: str = PATH, **changes: Any) -> Asking:
+    """Start a request; at another path than that of chat `changes` are its whole body."""
+    client = Client(orjson.dumps(body(**changes) if path == PATH else changes), pause_after=pause_after)
+    scope = http_scope("POST", path, headers=HEADERS)
     return Asking(app, client, asyncio.ensure_future(app(scope, client.receive, client.send)))
 
 

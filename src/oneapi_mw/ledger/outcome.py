@@ -10,7 +10,7 @@ from oneapi_mw.exchange import Attempt, Exchange
 from oneapi_mw.ledger.plausible import plausible
 from oneapi_mw.routing.terms import TERMS, BillingTerms
 from oneapi_mw.tokens.estimate import estimate_tokens
-from oneapi_mw.usage import NOTHING, Usage
+from oneapi_mw.usage import NOTHING, Usage, with_tools
 
 FAILED_ATTEMPT = "failed_attempt"
 BACKGROUND = "background"
@@ -128,6 +128,8 @@ def billable_usage(exchange: Exchange, *, input_estimate: int) -> Usage | None:
     | an answer without usage                                | the prompt and what was relayed        |
     | sent, then no answer: time-out, reset                  | the prompt; the channel's terms decide |
     | sent, then the client left or the gateway stopped      | the prompt                             |
+
+    Whatever row it is, calls of hosted tools that the answer shows are owed beside it.
     """
     attempt = exchange.attempts[-1] if exchange.attempts else None
     if attempt is None or not attempt.dispatched or attempt.refused:
@@ -135,19 +137,22 @@ def billable_usage(exchange: Exchange, *, input_estimate: int) -> Usage | None:
     reported = exchange.usage
     whole = attempt.whole or exchange.outcome == "complete"
     if reported is not None and reported.output_tokens and whole and not exchange.produced.unreported:
-        return _with_prompt(reported, input_estimate)
+        return with_tools(_with_prompt(reported, input_estimate), exchange.produced.tools)
     return usage_so_far(exchange, input_estimate=input_estimate)
 
 
 def usage_so_far(exchange: Exchange, *, input_estimate: int) -> Usage:
-    """What an answer has cost by now: as reported, or as counted where that is more."""
+    """What an answer has cost by now: as reported, or as counted where that is more. Calls of hosted tools that it
+    shows are owed either way."""
     reported = exchange.usage
     output = estimate_tokens(exchange.produced.text_bytes)
     if reported is None:
-        return Usage(input_tokens=input_estimate, output_tokens=output, source="counted" if output else "estimated")
-    if output <= reported.output_tokens:
-        return _with_prompt(reported, input_estimate)
-    return _with_prompt(replace(reported, output_tokens=output, source="mixed"), input_estimate)
+        used = Usage(input_tokens=input_estimate, output_tokens=output, source="counted" if output else "estimated")
+    elif output <= reported.output_tokens:
+        used = _with_prompt(reported, input_estimate)
+    else:
+        used = _with_prompt(replace(reported, output_tokens=output, source="mixed"), input_estimate)
+    return with_tools(used, exchange.produced.tools)
 
 
 def _with_prompt(usage: Usage, input_estimate: int) -> Usage:

@@ -21,6 +21,7 @@ from oneapi_mw.exchange import EXCHANGE, Exchange
 from oneapi_mw.ledger.base import Denied, Held, Ledger, Reserve
 from oneapi_mw.ledger.hold import HOLD, Hold
 from oneapi_mw.ledger.limits import MAX_QUOTA
+from oneapi_mw.models.catalogue import rules_of
 from oneapi_mw.pricing.archive import CardArchive
 from oneapi_mw.pricing.charge import worst_case
 from oneapi_mw.pricing.price import CompiledPrice
@@ -203,13 +204,16 @@ def _amounts(call: Call, plan: Plan, instant_ms: int) -> tuple[Quota, Quota]:
         output = call.max_output
         if output is None:
             output = min(price.max_output or UNKNOWN_OUTPUT_TOKENS, UNKNOWN_OUTPUT_TOKENS) * call.candidates
+        calls = tools
+        if rules_of(candidate.model).always_searches and not any(kind == "web_search" for kind, _ in tools):
+            calls = (*tools, ("web_search", 1))
         for likely in prices_in_reach(price, call.body, instant_ms):
             most = worst_case(
                 likely,
                 input_tokens=call.input_estimate,
                 output_tokens=output,
                 group_ratio=ratio,
-                tools=[(kind, calls) for kind, calls in tools if kind in likely.tools] if tools else (),
+                tools=calls,
                 text_only=_reads_only_text(likely, call),
             )
             amount = max(amount, most)

@@ -29,7 +29,7 @@ from oneapi_mw.principal import PRINCIPAL, Principal
 from oneapi_mw.routing.plan import PLAN, Plan
 from oneapi_mw.routing.terms import BillingTerms
 from oneapi_mw.types import Quota
-from oneapi_mw.usage import Usage, total_usage
+from oneapi_mw.usage import NO_TOOLS, Usage, total_usage
 
 log = logging.getLogger("oneapi_mw.billing")
 
@@ -87,15 +87,16 @@ class SettlementMiddleware:
         exchange = EXCHANGE.get(scope)
         exchange.remainders = self._remainders
         prices = _Prices(exchange, CALL.get(scope), PLAN.get(scope))
-        covered = 0  # text bytes the hold was last found to cover
+        covered, tools = 0, NO_TOOLS  # text bytes and calls the hold was last found to cover
 
         async def send_after_settling(message: Message) -> None:
-            nonlocal covered
+            nonlocal covered, tools
             if not hold.closed:
+                produced = exchange.produced
                 if _is_last(message):
                     await self._settle(scope, hold, prices)
-                elif exchange.produced.text_bytes > covered:
-                    covered = exchange.produced.text_bytes
+                elif produced.text_bytes > covered or produced.tools is not tools:
+                    covered, tools = produced.text_bytes, produced.tools
                     await self._cover(scope, hold, prices)
             await send(message)
 

@@ -113,6 +113,7 @@ _SEARCH_MODEL = replace(
     ),
     max_output=16_384,
     searches=True,
+    always_searches=True,
     source=_SEARCH,
 )
 _AUDIO_MODEL = replace(

@@ -83,6 +83,8 @@ class ModelRules:
     strict_tools: bool = True
     searches: bool = False
     """Takes `web_search_options` on Chat Completions."""
+    always_searches: bool = False
+    """Makes one web search for each request, asked for or not, and charges it."""
     hosted_with_functions: bool = True
     """Whether search tools and functions may be declared together (Gemini 3)."""
     call_ids: bool = True

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from oneapi_mw.pricing.price import RATIO_SCALE, SCALE, CompiledPrice, MeterPrices, PartPrices
+from oneapi_mw.pricing.tools import IMAGES, TOLD_TO_CLIENTS, USUALLY_FREE
 from oneapi_mw.types import Quota
 from oneapi_mw.usage import Meter, Usage
 
@@ -121,11 +122,13 @@ def _parts_beyond_text(usage: Usage, price: CompiledPrice, parts: PartPrices, *,
 def _whole_bill(usage: Usage, price: CompiledPrice, tokens: Quota, group_ratio: int) -> Bill:
     flags: list[str] = []
     media = 0
+    as_calls = _images_are_calls(usage, price)
     for meter in usage.meters:
-        media += _media(meter, usage, price, group_ratio, flags)
+        if as_calls is not True or meter.kind != "images":
+            media += _media(meter, usage, price, group_ratio, flags)
     tools = 0
     for kind, count in usage.hosted:
-        tools += _tool(kind, count, price, group_ratio, flags)
+        tools += _tool(kind, count, price, group_ratio, flags, free=as_calls is False and kind == IMAGES)
     quota = tokens + media + tools
     least = -(-price.minimum * group_ratio // RATIO_SCALE)
     if quota < least:
@@ -135,6 +138,14 @@ def _whole_bill(usage: Usage, price: CompiledPrice, tokens: Quota, group_ratio: 
         tokens = quota = 1
         flags.append("minimum")
     return Bill(quota, tokens, media, tools, price.tier, tuple(flags))
+
+
+def _images_are_calls(usage: Usage, price: CompiledPrice) -> bool | None:
+    """How images that a tool has made are charged, each once: as calls of it, where the card has no price for images;
+    `None` when no tool has made any."""
+    if not any(kind == IMAGES for kind, _ in usage.hosted) or not any(meter.kind == "images" for meter in usage.meters):
+        return None
+    return not price.prices_images
 
 
 def _media(meter: Meter, usage: Usage, price: CompiledPrice, group_ratio: int, flags: list[str]) -> Quota:
@@ -156,7 +167,7 @@ def _media(meter: Meter, usage: Usage, price: CompiledPrice, group_ratio: int, f
     if kind == "images":
         each = prices.image(meter.size, meter.quality)
         if each is None:  # it was made all the same: at what the dearest one costs
-            each = max(prices.images.values())
+            each = prices.dearest_image
             flags.append(f"unlisted:{meter.quality or 'default'}/{meter.size or 'default'}")
         return count * -(-each * group_ratio // _DIVISOR)
     if kind == "video_ms":
@@ -183,14 +194,23 @@ def _video(meter: Meter, prices: MeterPrices, group_ratio: int, flags: list[str]
     return -(-meter.count * each * group_ratio // _DIVISOR)
 
 
-def _tool(kind: str, count: int, price: CompiledPrice, group_ratio: int, flags: list[str]) -> Quota:
+def _tool(
+    kind: str, count: int, price: CompiledPrice, group_ratio: int, flags: list[str], *, free: bool = False
+) -> Quota:
+    """
+    Args:
+        free: the calls are charged by what they made.
+    """
     if count <= 0:
         return 0
-    if price.allowed_tools is not None and kind not in price.allowed_tools:
+    if price.allowed_tools is not None and kind not in price.allowed_tools and kind not in TOLD_TO_CLIENTS:
         flags.append(f"forbidden_tool:{kind}")  # it ran, and its provider charges for it
+    if free:
+        return 0
     each = price.tools.get(kind)
     if each is None:
-        flags.append(f"unpriced_tool:{kind}")
+        if kind not in USUALLY_FREE:
+            flags.append(f"unpriced_tool:{kind}")
         return 0
     return count * (-(-each * group_ratio // RATIO_SCALE) if price.tools_grouped else each)
 
@@ -222,6 +242,11 @@ def worst_case(
             priced = priced or tier.input
     quota = -(-total * group_ratio // _DIVISOR)
     calls, readings = tuple(tools), tuple(meters)
+    if calls and price.meters is not None and price.prices_images:
+        each = -(-price.meters.dearest_image * group_ratio // _DIVISOR)
+        if each >= _tool(IMAGES, 1, price, group_ratio, []):  # an answer may tell the call, and nothing of its image
+            quota += each * sum(count for kind, count in calls if kind == IMAGES)
+            calls = tuple(call for call in calls if call[0] != IMAGES)
     if calls or readings or price.minimum:
         quota = _whole_bill(Usage(hosted=calls, meters=readings), price, quota, group_ratio).quota
     return quota or (1 if priced and group_ratio else 0)

@@ -92,6 +92,11 @@ class MeterPrices:
                     return price
         return None
 
+    @property
+    def dearest_image(self) -> int:
+        """Of any size and quality; 0 where images have no price."""
+        return max(self.images.values(), default=0)
+
     def video_price(self, resolution: str) -> int | None:
         """The price of one millisecond of video."""
         found = self.video_ms.get(resolution_key(resolution or self.default_resolution))
@@ -166,6 +171,11 @@ class CompiledPrice:
             or self.tiers
             or self.windows
         )
+
+    @property
+    def prices_images(self) -> bool:
+        """Whether images have prices of their own."""
+        return self.meters is not None and self.meters.has("images")
 
     def covers(self, metered: str) -> bool:
         """Whether an operation that is metered in `metered` units can be charged: tokens need a price of tokens."""

@@ -15,6 +15,8 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 _BEGINNINGS = (
+    ("bash_code_execution", "code"),
+    ("text_editor_code_execution", "code"),
     ("web_search", "web_search"),
     ("websearch", "web_search"),
     ("tool_search_tool_regex", "web_search"),
@@ -55,6 +57,12 @@ _OF_CLIENTS = frozenset({"bash", "text_editor", "memory", "browser", "shell", "a
 """Kinds that vendors describe and clients carry out."""
 _WITHOUT_FEE = ("mcp", "tool_search")
 """How names begin of what vendors run and charge by its tokens alone."""
+TOLD_TO_CLIENTS = _OF_CLIENTS - {"shell"}
+"""Kinds that no vendor runs. A shell may be in a container of the vendor's."""
+USUALLY_FREE = TOLD_TO_CLIENTS.union(_WITHOUT_FEE)
+"""Kinds that cost nothing beside tokens unless somebody has priced them."""
+IMAGES = "image_generation"
+"""The kind whose calls are charged as the images they make, where these have prices."""
 _SCHEMAS = ("function", "parameters", "input_schema")
 """Where functions say what they take."""
 _NO_TOOLS = frozenset({"functionDeclarations", "function_declarations", "type"})
@@ -110,6 +118,11 @@ _MCP_SERVERS = "mcp_servers"
 def declares_tools(body: Mapping[str, Any]) -> bool:
     """Whether a request may declare any. Most do not."""
     return "tools" in body or _SEARCH_OPTIONS in body or _MCP_SERVERS in body or isinstance(body.get("input"), list)
+
+
+def runs_tools(body: Mapping[str, Any]) -> bool:
+    """Whether a request declares a tool that its vendor runs and may charge."""
+    return declares_tools(body) and any(tool.has_fee for tool in declared_tools(body))
 
 
 def declared_tools(body: Mapping[str, Any]) -> Iterator[DeclaredTool]:

@@ -19,6 +19,7 @@ from oneapi_mw.errors import GatewayError, NoChannelAvailable, NotFound, Upstrea
 from oneapi_mw.exchange import ENDPOINT, EXCHANGE, Attempt, Exchange
 from oneapi_mw.immutable import immutable
 from oneapi_mw.jsontext import dumps, loads
+from oneapi_mw.pricing.tools import runs_tools
 from oneapi_mw.principal import PRINCIPAL
 from oneapi_mw.relay.attempt import Asked, Opened, fault_error, open_attempt
 from oneapi_mw.relay.conversion import Recovery
@@ -46,6 +47,9 @@ DRAIN_SECONDS = 0.05
 
 CHECKPOINT_BYTES = 64 * 1024
 """After so much of a stream what it has produced is counted: the hold may have to grow."""
+
+TOOLS_CHECKPOINT_BYTES = 4 * 1024
+"""The same where the vendor may run tools: a search costs as much as many pages of text."""
 
 
 @immutable
@@ -297,7 +301,8 @@ class _Streaming:
         self._conversion = opened.conversion
         self._received = 0
         self._limit = limits.max_answer_bytes
-        self._checkpoint = min(CHECKPOINT_BYTES, self._limit)
+        self._step = TOOLS_CHECKPOINT_BYTES if runs_tools(call.body) else CHECKPOINT_BYTES
+        self._checkpoint = min(self._step, self._limit)
         self._broken = False  # the transport failed: what the upstream has done is not known
         self.frames: list[Frame] = []
         self.headers = forwardable_response_headers(opened.response.headers)
@@ -360,12 +365,20 @@ class _Streaming:
                     exchange.code = self._opened.attempt.error = event.error.code
                     return True
         if self._received > self._checkpoint:
-            self._checkpoint = self._received + CHECKPOINT_BYTES
+            self._checkpoint = self._received + self._step
             exchange.produced.text_bytes = self._decoder.text_bytes()
+            self._note_tools(exchange)
         return False
 
+    def _note_tools(self, exchange: Exchange) -> None:
+        tools = self._decoder.tools()
+        if tools != exchange.produced.tools:
+            exchange.produced.tools = tools
+
     def count(self, exchange: Exchange) -> None:
-        """Note how much text was relayed, unless the upstream has told the usage of a complete answer."""
+        """Note what hosted tools did, and how much text was relayed, unless the upstream has told the usage of a
+        complete answer."""
+        self._note_tools(exchange)
         complete = exchange.outcome == "complete"
         if complete:
             _note_untold(exchange, self._decoder)
@@ -416,7 +429,8 @@ def _note_untold(exchange: Exchange, decoder: StreamDecoder) -> None:
     """Keep the text of a complete stream whose upstream has not told the usage of all of it."""
     unreported = decoder.unreported()
     if unreported or not _tells_usage(exchange):
-        exchange.produced = Produced(decoder.text_bytes(), text=decoder.text(), unreported=unreported)
+        produced = exchange.produced
+        produced.text_bytes, produced.text, produced.unreported = decoder.text_bytes(), decoder.text(), unreported
 
 
 async def _read_answer(opened: Opened, call: Call, exchange: Exchange, limit: int) -> _Buffered:
@@ -430,6 +444,7 @@ async def _read_answer(opened: Opened, call: Call, exchange: Exchange, limit: in
     if error is not None:
         raise error
     opened.attempt.refused = False
+    exchange.produced.tools = wire.read_tools(body)
     answer = Answer(wire.name, raw, body)
     if opened.conversion is not None:
         answer = replace(answer, response=opened.conversion.response(wire.decode_response(body)))
@@ -456,6 +471,7 @@ async def _fold_stream(opened: Opened, call: Call, exchange: Exchange, limit: in
     except BodyCut:
         broken = True
     events += (event for frame in decoder.close() for event in frame.events)
+    exchange.produced.tools = decoder.tools()
     for event in events:
         if isinstance(event, Failed):
             opened.attempt.refused = event is events[0] and not broken

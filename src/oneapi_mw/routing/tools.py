@@ -8,7 +8,8 @@ from dataclasses import replace
 from oneapi_mw.canonical.call import Call
 from oneapi_mw.errors import ToolNotAllowed
 from oneapi_mw.pricing.book import is_free_channel
-from oneapi_mw.pricing.tools import DeclaredTool, declared_tools, declares_tools
+from oneapi_mw.pricing.price import CompiledPrice
+from oneapi_mw.pricing.tools import IMAGES, DeclaredTool, declared_tools, declares_tools
 from oneapi_mw.routing.plan import Candidate, Plan
 from oneapi_mw.wire.hosted import is_written_anew
 
@@ -45,13 +46,17 @@ def _refusal(candidate: Candidate, call: Call, declared: Sequence[DeclaredTool])
                 "added to the whitelist in the tooling of a channel that serves the model",
                 param=tool.where,
             )
-        if tool.has_fee and not free and tool.kind not in price.tools:
+        if tool.has_fee and not free and not _is_priced(tool, price):
             return ToolNotAllowed(
                 f"The tool {tool.name!r} has no price with model {call.model!r}: leave it out, or have {tool.kind!r} "
                 "added to the pricing in the tooling of a channel that serves the model",
                 param=tool.where,
             )
     return None
+
+
+def _is_priced(tool: DeclaredTool, price: CompiledPrice) -> bool:
+    return tool.kind in price.tools or (tool.kind == IMAGES and price.prices_images)
 
 
 def _is_left_out(tool: DeclaredTool, candidate: Candidate, call: Call) -> bool:

@@ -17,7 +17,7 @@ from oneapi_mw.errors import GatewayError, UpstreamError
 from oneapi_mw.immutable import immutable
 from oneapi_mw.jsontext import dumps, dumps_well_formed
 from oneapi_mw.types import JsonObject
-from oneapi_mw.usage import Usage
+from oneapi_mw.usage import NO_TOOLS, ToolUsage, Usage
 from oneapi_mw.wire.said import Said
 from oneapi_mw.wire.target import Target
 
@@ -80,6 +80,9 @@ class StreamDecoder(Protocol):
 
     def unreported(self) -> bool:
         """Whether there is text that the last report of usage was too early to cover; may decode what was skipped."""
+
+    def tools(self) -> ToolUsage:
+        """What hosted tools have done so far; may decode what was skipped."""
 
 
 class StreamEncoder(Protocol):
@@ -201,6 +204,11 @@ class WireFormat(ABC):
     @abstractmethod
     def read_usage(self, body: JsonObject) -> Usage | None:
         """Usage of a buffered answer; `None` when it reports none."""
+
+    def read_tools(self, body: JsonObject) -> ToolUsage:
+        """What hosted tools did for a buffered answer, whether or not it reports usage. Formats with such tools
+        override this."""
+        return NO_TOOLS
 
     @abstractmethod
     def answer_said(self, body: JsonObject) -> Said:

@@ -15,7 +15,7 @@ from oneapi_mw.canonical.response import Response
 from oneapi_mw.errors import GatewayError, UpstreamError
 from oneapi_mw.jsontext import dumps
 from oneapi_mw.types import JsonObject
-from oneapi_mw.usage import NOTHING, Usage
+from oneapi_mw.usage import NOTHING, ToolUsage, Usage
 from oneapi_mw.wire.anthropic_messages import call as calls
 from oneapi_mw.wire.anthropic_messages import errors
 from oneapi_mw.wire.anthropic_messages import request as requests
@@ -25,6 +25,7 @@ from oneapi_mw.wire.anthropic_messages.content import NAME, VENDOR
 from oneapi_mw.wire.anthropic_messages.encoder import MessagesStreamEncoder, stream_error
 from oneapi_mw.wire.anthropic_messages.produced import content_said
 from oneapi_mw.wire.anthropic_messages.stream import MessagesStreamDecoder
+from oneapi_mw.wire.anthropic_messages.tool_usage import tool_usage
 from oneapi_mw.wire.anthropic_messages.usage import decode_usage, says_zero
 from oneapi_mw.wire.base import Encoded, Outgoing, StreamDecoder, StreamEncoder, WireFormat, outgoing
 from oneapi_mw.wire.said import Said
@@ -75,6 +76,9 @@ class AnthropicMessages(WireFormat):
             return None
         usage = decode_usage(report)
         return NOTHING if usage is None and says_zero(report) and holds_nothing(body.get("content")) else usage
+
+    def read_tools(self, body: JsonObject) -> ToolUsage:
+        return tool_usage(body)
 
     def with_limit(self, body: JsonObject, tokens: int) -> JsonObject | None:
         thinking = body.get("thinking")

@@ -177,6 +177,11 @@ class SignificantReader:
         these mean nothing."""
         return self._zero and self._usage is None
 
+    @property
+    def report(self) -> Mapping[str, Any]:
+        """Usage as the upstream has told it by now."""
+        return self._report
+
     def _note_usage(self, report: Mapping[str, Any], events: list[Event]) -> None:
         self._report = merge_reports(self._report, report)
         usage = decode_usage(self._report)

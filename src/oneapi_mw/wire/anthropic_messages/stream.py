@@ -14,18 +14,31 @@ from oneapi_mw.canonical.events import Event
 from oneapi_mw.canonical.frames import Frame
 from oneapi_mw.errors import UpstreamError
 from oneapi_mw.jsontext import dumps, loads
+from oneapi_mw.usage import ToolUsage
 from oneapi_mw.wire.anthropic_messages.content import NAME
 from oneapi_mw.wire.anthropic_messages.errors import error_in_event
 from oneapi_mw.wire.anthropic_messages.produced import Tally
 from oneapi_mw.wire.anthropic_messages.reader import MalformedEventError, MessageReader, SignificantReader
+from oneapi_mw.wire.anthropic_messages.tool_usage import ToolTally
 from oneapi_mw.wire.anthropic_messages.usage import says_zero
 from oneapi_mw.wire.errors import truncated
 from oneapi_mw.wire.framing.sse import MAX_EVENT_BYTES, EventTooLargeError, SseEvent, encode_sse, parse_event
 from oneapi_mw.wire.sse_stream import SseStreamDecoder, is_utf8, malformed, mended, no_answer, too_large
+from oneapi_mw.wire.tool_counts import members
 from oneapi_mw.wire.zero import told_nothing
 
 STOP = b'event: message_stop\ndata: {"type":"message_stop"}\n\n'
-_TELLING = (b'"message_start"', b'"message_delta"', b'"message_stop"', b'"error"', b'"usage"', b"[DONE]")
+_TELLING = (
+    b'"message_start"',
+    b'"message_delta"',
+    b'"message_stop"',
+    b'"error"',
+    b'"usage"',
+    b"[DONE]",
+    b'"server_tool_use"',
+    b'"mcp_tool_use"',
+    b'_tool_result"',
+)
 """What events that are more than content hold. Inside a JSON string the quotes would be escaped."""
 
 
@@ -56,6 +69,7 @@ class MessagesStreamDecoder(SseStreamDecoder):
         self._reader: SignificantReader = MessageReader(model) if full else SignificantReader(model)
         self._model = model
         self._tally = Tally()
+        self._tools = ToolTally()
         self._full = full
         self._skimming = False  # the answer has begun, and nobody needs its content
         self._ahead = bytearray()
@@ -82,6 +96,9 @@ class MessagesStreamDecoder(SseStreamDecoder):
 
     def unreported(self) -> bool:
         return not self._reader.reports_output
+
+    def tools(self) -> ToolUsage:
+        return self._tools.usage(self._reader.report, final=self._reader.finished)
 
     # One event at a time.
 
@@ -139,6 +156,9 @@ class MessagesStreamDecoder(SseStreamDecoder):
         if "type" not in document and event.event is not None:
             document = {"type": event.event.decode("ascii", "replace"), **document}
         self._tally.note(document)
+        block = document.get("content_block")
+        if isinstance(block, dict):
+            self._tools.note(block)
         try:
             events += self._reader.read(document)
         except MalformedEventError as exc:
@@ -184,6 +204,8 @@ class MessagesStreamDecoder(SseStreamDecoder):
         if not isinstance(document.get("content"), list):
             return self._fail(no_answer())
         self._tally.note(document)
+        for block in members(document["content"]):
+            self._tools.note(block)
         try:
             events = read_message(reader, document)
         except MalformedEventError as exc:

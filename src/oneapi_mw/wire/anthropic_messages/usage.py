@@ -11,8 +11,10 @@ from typing import Any
 
 from oneapi_mw.types import JsonObject
 from oneapi_mw.usage import Usage, service_variant
+from oneapi_mw.wire.anthropic_messages.tool_usage import told_calls
 from oneapi_mw.wire.counts import object_in, read_count
 from oneapi_mw.wire.extras import mapped, merged, unmapped
+from oneapi_mw.wire.tool_counts import hosted_calls
 from oneapi_mw.wire.zero import is_zero
 
 _INPUT_SIDE = ("input_tokens", "cache_read_input_tokens", "cache_creation_input_tokens")
@@ -50,7 +52,7 @@ def decode_usage(report: Mapping[str, Any]) -> Usage | None:
     prompt, output = prompt + more_prompt, output + more_output
     if not prompt and not output:
         return None
-    details, hosted = object_in(report, "output_tokens_details"), object_in(report, "server_tool_use")
+    details = object_in(report, "output_tokens_details")
     reasoning = read_count(details.get("thinking_tokens"))
     return Usage(
         input_tokens=prompt,
@@ -59,7 +61,7 @@ def decode_usage(report: Mapping[str, Any]) -> Usage | None:
         cache_write_5m=short,
         cache_write_1h=long,
         reasoning=None if reasoning is None else min(reasoning, output),
-        hosted=tuple((kind, count) for kind, name in _HOSTED if (count := read_count(hosted.get(name)))),
+        hosted=hosted_calls(told_calls(report), {}),
         variant=service_variant(report.get("speed")) or service_variant(report.get("service_tier")),
     )
 

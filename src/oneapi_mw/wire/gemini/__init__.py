@@ -16,7 +16,7 @@ from oneapi_mw.canonical.response import Response
 from oneapi_mw.errors import GatewayError, UpstreamError
 from oneapi_mw.jsontext import dumps
 from oneapi_mw.types import JsonObject
-from oneapi_mw.usage import Usage
+from oneapi_mw.usage import ToolUsage, Usage
 from oneapi_mw.wire.base import Encoded, Outgoing, StreamDecoder, StreamEncoder, WireFormat, outgoing
 from oneapi_mw.wire.framing.sse import encode_sse
 from oneapi_mw.wire.gemini import call as calls
@@ -91,6 +91,9 @@ class GenerateContent(WireFormat):
         if "totalTokens" in body:
             return responses.counted(body)
         return responses.read_usage(in_camel_case(body))
+
+    def read_tools(self, body: JsonObject) -> ToolUsage:
+        return responses.read_tools(in_camel_case(body))
 
     def with_limit(self, body: JsonObject, tokens: int) -> JsonObject | None:
         return with_limit(body, tokens)

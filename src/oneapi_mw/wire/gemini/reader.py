@@ -18,9 +18,8 @@ from oneapi_mw.canonical.events import (
     UsageReported,
 )
 from oneapi_mw.errors import UpstreamError, UpstreamInvalidResponse
-from oneapi_mw.models.catalogue import rules_of
 from oneapi_mw.types import JsonObject
-from oneapi_mw.usage import Usage
+from oneapi_mw.usage import NO_TOOLS, ToolUsage, Usage
 from oneapi_mw.wire.extras import mapped
 from oneapi_mw.wire.gemini.candidate import MAX_INDEX, Candidate, MalformedChunkError
 from oneapi_mw.wire.gemini.content import (
@@ -29,18 +28,16 @@ from oneapi_mw.wire.gemini.content import (
     extras,
 )
 from oneapi_mw.wire.gemini.finish import FAILED, decode_finish, with_calls
+from oneapi_mw.wire.gemini.tool_usage import tool_usage
 from oneapi_mw.wire.gemini.usage import (
     decode_tier,
     decode_usage,
-    hosted_searches,
     merge_usage,
     says_zero,
     unmapped_usage,
 )
 
 MAX_ACCUMULATED_CHARS = 32 * 1024 * 1024
-_PER_QUERY = (3,)
-"""From this version on each web search is billed."""
 
 _ENVELOPE = mapped(
     "candidates", "usageMetadata", "modelVersion", "responseId", "createTime", promptFeedback=mapped("blockReason")
@@ -90,6 +87,7 @@ class SignificantReader:
         self._report: JsonObject = {}
         self._told: object = None
         self._grounding: dict[int, Any] = {}
+        self._contexts: dict[int, Any] = {}
         self._finishes: dict[int, Finished] = {}
         self._candidates: set[int] = set()
         self._block: str | None = None
@@ -97,6 +95,8 @@ class SignificantReader:
         self.spoken = False
         """Some part said something."""
         self.started = False
+        self.code_runs = 0
+        """Code that ran, as whoever has the chunks counts it."""
 
     def read(self, chunk: Mapping[str, Any]) -> list[Event]:
         """Events of one parsed chunk, in order. Raises `MalformedChunkError`."""
@@ -143,6 +143,9 @@ class SignificantReader:
         grounding = candidate.get("groundingMetadata")
         if isinstance(grounding, dict) and grounding:
             self._grounding[index] = grounding
+        context = candidate.get("urlContextMetadata")
+        if isinstance(context, dict):
+            self._contexts[index] = context
         found = decode_finish(candidate.get("finishReason"))
         if found is None:
             return
@@ -164,7 +167,15 @@ class SignificantReader:
     @property
     def usage(self) -> Usage | None:
         """As reported so far."""
-        return decode_usage(self._report, self._hosted())
+        return decode_usage(self._report, self.tools.hosted)
+
+    @property
+    def tools(self) -> ToolUsage:
+        """What hosted tools did so far."""
+        if not (self._grounding or self._contexts or self.code_runs):
+            return NO_TOOLS
+        grounding, contexts = self._grounding.values(), self._contexts.values()
+        return tool_usage(self._version, grounding, contexts, code=self.code_runs)
 
     @property
     def says_zero(self) -> bool:
@@ -178,13 +189,6 @@ class SignificantReader:
         self._told = usage
         rest = unmapped_usage(self._report)
         events.append(UsageReported(usage, {NAME: rest} if rest else {}))
-
-    def _hosted(self) -> tuple[tuple[str, int], ...]:
-        if not self._grounding:
-            return ()
-        per_query = rules_of(self._version).version >= _PER_QUERY
-        searches = sum(hosted_searches(grounding, per_query=per_query) for grounding in self._grounding.values())
-        return (("web_search", searches),) if searches else ()
 
     @property
     def complete(self) -> bool:

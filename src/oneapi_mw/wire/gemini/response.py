@@ -32,7 +32,7 @@ from oneapi_mw.canonical.response import Candidate, Response
 from oneapi_mw.errors import UpstreamInvalidResponse
 from oneapi_mw.jsontext import well_formed
 from oneapi_mw.types import JsonObject
-from oneapi_mw.usage import NOTHING, Usage
+from oneapi_mw.usage import NO_TOOLS, NOTHING, ToolUsage, Usage
 from oneapi_mw.wire.arguments import answer_object, wrapped_text
 from oneapi_mw.wire.extras import merged
 from oneapi_mw.wire.gemini.call import wants_thoughts
@@ -42,6 +42,7 @@ from oneapi_mw.wire.gemini.finish import encode_finish
 from oneapi_mw.wire.gemini.grounding import encode_grounding
 from oneapi_mw.wire.gemini.produced import delivers_nothing
 from oneapi_mw.wire.gemini.reader import ChunkReader, SignificantReader, in_camel_case
+from oneapi_mw.wire.gemini.tool_usage import code_runs
 from oneapi_mw.wire.gemini.usage import encode_usage
 
 _OWN_ID = re.compile(r"(?!msg_|resp_|chatcmpl-|gen-)[A-Za-z0-9_-]{1,64}")
@@ -85,12 +86,26 @@ def decode_response(body: JsonObject) -> Response:
 
 def read_usage(body: Mapping[str, Any]) -> Usage | None:
     """Usage of a whole answer; `None` when it reports none."""
+    reader = _read_whole(body)
+    if reader is None:
+        return None
+    return NOTHING if reader.says_zero and delivers_nothing(body) else reader.usage
+
+
+def read_tools(body: Mapping[str, Any]) -> ToolUsage:
+    """What hosted tools did for a whole answer."""
+    reader = _read_whole(body)
+    return NO_TOOLS if reader is None else reader.tools
+
+
+def _read_whole(body: Mapping[str, Any]) -> SignificantReader | None:
     reader = SignificantReader()
+    reader.code_runs = code_runs(body)
     try:
         reader.read(body)
     except MalformedChunkError:
         return None
-    return NOTHING if reader.says_zero and delivers_nothing(body) else reader.usage
+    return reader
 
 
 def counted(body: Mapping[str, Any]) -> Usage | None:

@@ -14,6 +14,7 @@ from oneapi_mw.canonical.frames import Frame
 from oneapi_mw.errors import UpstreamError
 from oneapi_mw.jsontext import dumps, loads
 from oneapi_mw.types import JsonObject
+from oneapi_mw.usage import ToolUsage
 from oneapi_mw.wire.errors import truncated
 from oneapi_mw.wire.framing.json_stream import ObjectCutter
 from oneapi_mw.wire.framing.sse import MAX_EVENT_BYTES, EventTooLargeError, SseCutter, encode_sse, parse_event
@@ -22,6 +23,7 @@ from oneapi_mw.wire.gemini.content import NAME
 from oneapi_mw.wire.gemini.errors import error_of
 from oneapi_mw.wire.gemini.produced import answer_texts, delivers_nothing
 from oneapi_mw.wire.gemini.reader import ChunkReader, SignificantReader, in_camel_case
+from oneapi_mw.wire.gemini.tool_usage import CODE_HINT, code_runs
 from oneapi_mw.wire.gemini.usage import reports_output
 from oneapi_mw.wire.said import Said
 from oneapi_mw.wire.sse_stream import IGNORED_AHEAD, malformed, no_answer, too_large
@@ -100,6 +102,9 @@ class GeminiStreamDecoder:
     def unreported(self) -> bool:
         return self._said.text_bytes > self._reported_bytes
 
+    def tools(self) -> ToolUsage:
+        return self._reader.tools
+
     def _read(self, events: list[bytes], *, framed: bool) -> list[Frame]:
         found: list[Event] = []
         shown: list[bytes] = []
@@ -132,6 +137,8 @@ class GeminiStreamDecoder:
         self._said.add(answer_texts(chunk))
         spelled = in_camel_case(chunk)
         self._delivered = self._delivered or not delivers_nothing(spelled)
+        if CODE_HINT in data:
+            self._reader.code_runs += code_runs(spelled)
         try:
             events += self._reader.read(spelled)
         except MalformedChunkError as exc:

@@ -135,15 +135,6 @@ def unmapped_usage(usage: Mapping[str, Any]) -> JsonObject:
     return unmapped(usage, _MAPPED)
 
 
-def hosted_searches(grounding: object, *, per_query: bool) -> int:
-    """Web searches behind an answer: Gemini 3 bills each query, older models each grounded answer."""
-    if not isinstance(grounding, dict):
-        return 0
-    queries = grounding.get("webSearchQueries")
-    count = len(queries) if isinstance(queries, list) else 0
-    return count if per_query else min(count, 1)
-
-
 def _details(whole: int, audio: int, image: int) -> list[JsonObject]:
     """Counts by modality; none where everything is text."""
     if not audio and not image:

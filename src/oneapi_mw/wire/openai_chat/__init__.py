@@ -15,7 +15,7 @@ from oneapi_mw.canonical.response import Response
 from oneapi_mw.errors import GatewayError, UpstreamError
 from oneapi_mw.jsontext import dumps
 from oneapi_mw.types import JsonObject
-from oneapi_mw.usage import NOTHING, Usage, service_variant
+from oneapi_mw.usage import NOTHING, ToolUsage, Usage, service_variant
 from oneapi_mw.wire.base import Encoded, Outgoing, StreamDecoder, StreamEncoder, WireFormat
 from oneapi_mw.wire.errors import openai_error, read_upstream_error
 from oneapi_mw.wire.framing.sse import encode_sse
@@ -27,6 +27,7 @@ from oneapi_mw.wire.openai_chat.encoder import ChatStreamEncoder
 from oneapi_mw.wire.openai_chat.hosts import host_of
 from oneapi_mw.wire.openai_chat.produced import answer_said, delivers_nothing
 from oneapi_mw.wire.openai_chat.stream import ChatStreamDecoder
+from oneapi_mw.wire.openai_chat.tool_usage import tool_usage
 from oneapi_mw.wire.openai_chat.usage import decode_usage, find_usage, says_zero
 from oneapi_mw.wire.said import Said
 from oneapi_mw.wire.target import Target
@@ -73,6 +74,9 @@ class ChatCompletions(WireFormat):
             return NOTHING
         variant = service_variant(body.get("service_tier"))
         return replace(usage, variant=variant) if usage is not None and variant else usage
+
+    def read_tools(self, body: JsonObject) -> ToolUsage:
+        return tool_usage(body, find_usage(body) or {})
 
     def answer_said(self, body: JsonObject) -> Said:
         return answer_said(body)

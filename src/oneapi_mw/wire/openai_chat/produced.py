@@ -10,6 +10,7 @@ import orjson
 
 from oneapi_mw.jsontext import dumps, loads
 from oneapi_mw.wire.framing.sse import parse_block
+from oneapi_mw.wire.openai_chat.tool_usage import MARKS, ToolTally
 from oneapi_mw.wire.said import KEPT_BYTES, Said
 from oneapi_mw.wire.zero import holds_nothing
 
@@ -92,6 +93,7 @@ class Tally:
         "_reported_bytes",
         "_reported_place",
         "_size",
+        "_tools",
         "_unread",
         "kept",
     )
@@ -105,6 +107,7 @@ class Tally:
         self._size = 0
         self._choices: set[int] = set()
         self._messages: dict[int, int] = {}
+        self._tools = ToolTally()
         self._reported_place = (0, 0)  # how much was kept, and unread, when usage was reported last
         self._reported_bytes: int | None = None  # all that had been said by then, once that is read
 
@@ -155,7 +158,20 @@ class Tally:
         self._fold()
         return self._choices
 
+    def tools(self) -> ToolTally:
+        """What hosted tools did. Blocks are only read when they show a call."""
+        if self._unread:
+            blocks = b"".join(entry for _, entry in self._unread if isinstance(entry, bytes))
+            if any(mark in blocks for mark in MARKS):
+                self._fold()
+            for _, entry in self._unread:
+                if not isinstance(entry, bytes):
+                    self._tools.note(entry)
+        return self._tools
+
     def _note(self, chunk: Mapping[str, Any]) -> None:
+        if "web_search" in chunk:
+            self._tools.note(chunk)
         choices = chunk.get("choices")
         if not isinstance(choices, list):
             return
@@ -168,10 +184,13 @@ class Tally:
             self._choices.add(index)
             delta = choice.get("delta")
             if isinstance(delta, dict):
+                if len(delta) > 1:
+                    self._tools.note_message(index, delta)
                 said = _utf8(message_texts(delta))
                 self.kept += said
                 self._more = self._more or not (said or holds_nothing(delta))
             elif isinstance(message := choice.get("message"), dict):
+                self._tools.note_message(index, message)
                 # a whole message in every chunk repeats what came before
                 known = self._messages.get(index, 0)
                 whole = _utf8(message_texts(message))

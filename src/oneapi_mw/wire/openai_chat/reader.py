@@ -39,6 +39,8 @@ class SignificantReader:
         self._usage: Usage | None = None
         self._zero = False
         self._finishes: dict[int, Finished] = {}
+        self.report: Mapping[str, Any] = {}
+        """Usage as the upstream told it last."""
         self.started = False
 
     def read(self, chunk: Mapping[str, Any]) -> list[Event]:
@@ -82,6 +84,7 @@ class SignificantReader:
             self._finishes[index] = prefer(self._finishes.get(index), finished)
 
     def _report(self, report: Mapping[str, Any], events: list[Event]) -> None:
+        self.report = report
         usage = decode_usage(report)
         variant = service_variant(self._identity.get("service_tier"))
         if usage is not None and variant:
@@ -93,6 +96,11 @@ class SignificantReader:
         rest = unmapped_usage(report)
         extras: Extras = {NAME: rest} if rest else {}
         events.append(UsageReported(usage, extras))
+
+    @property
+    def answering_model(self) -> object:
+        """What the upstream calls its model; `None` until it does."""
+        return self._identity.get("model")
 
     @property
     def says_zero(self) -> bool:

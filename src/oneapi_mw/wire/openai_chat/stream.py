@@ -14,6 +14,7 @@ from oneapi_mw.canonical.events import Event
 from oneapi_mw.canonical.frames import Frame
 from oneapi_mw.errors import UpstreamError
 from oneapi_mw.jsontext import dumps, loads
+from oneapi_mw.usage import ToolUsage
 from oneapi_mw.wire.errors import error_in, failed_midway, truncated
 from oneapi_mw.wire.framing.sse import MAX_EVENT_BYTES, EventTooLargeError, SseEvent, encode_sse, parse_event
 from oneapi_mw.wire.openai_chat.chunk import MalformedChunkError
@@ -170,6 +171,9 @@ class ChatStreamDecoder(SseStreamDecoder):
 
     def unreported(self) -> bool:
         return self._tally.unreported()
+
+    def tools(self) -> ToolUsage:
+        return self._tally.tools().usage(self._reader.report, self._reader.answering_model)
 
     def _started_choices(self) -> set[int]:
         reader = self._reader

@@ -13,6 +13,8 @@ from oneapi_mw.types import JsonObject
 from oneapi_mw.usage import Usage
 from oneapi_mw.wire.counts import object_in, read_count
 from oneapi_mw.wire.extras import mapped, merged, unmapped
+from oneapi_mw.wire.openai_chat.tool_usage import told_calls
+from oneapi_mw.wire.tool_counts import hosted_calls
 from oneapi_mw.wire.zero import is_zero
 
 
@@ -61,6 +63,7 @@ def decode_usage(usage: Mapping[str, Any]) -> Usage | None:
     # Whatever does not fit is cut from the writes first: they are the dearest part.
     cache_read = min(cache_read, prompt)
     cache_write = min(cache_write, prompt - cache_read)
+    told = told_calls(usage)
     return Usage(
         input_tokens=prompt,
         output_tokens=output,
@@ -71,6 +74,7 @@ def decode_usage(usage: Mapping[str, Any]) -> Usage | None:
         reasoning=None if reasoning is None else min(reasoning, output),
         output_audio=_part(completion_parts, "audio_tokens", output),
         output_image=_part(completion_parts, "image_tokens", output),
+        hosted=hosted_calls(told, {}) if told else (),
     )
 
 

@@ -14,7 +14,7 @@ from oneapi_mw.canonical.response import Response
 from oneapi_mw.errors import GatewayError, UpstreamError
 from oneapi_mw.jsontext import dumps, loads
 from oneapi_mw.types import JsonObject
-from oneapi_mw.usage import NOTHING, Usage
+from oneapi_mw.usage import NOTHING, ToolUsage, Usage
 from oneapi_mw.wire.base import Encoded, Outgoing, StreamDecoder, StreamEncoder, WireFormat
 from oneapi_mw.wire.errors import openai_error, read_upstream_error
 from oneapi_mw.wire.framing.sse import encode_sse
@@ -27,6 +27,7 @@ from oneapi_mw.wire.openai_responses.finish import encode_failure, failure
 from oneapi_mw.wire.openai_responses.produced import answer_said, delivers_nothing
 from oneapi_mw.wire.openai_responses.snapshot import skeleton
 from oneapi_mw.wire.openai_responses.stream import ResponsesStreamDecoder
+from oneapi_mw.wire.openai_responses.tool_usage import tool_usage
 from oneapi_mw.wire.openai_responses.usage import decode_usage, says_zero
 from oneapi_mw.wire.said import Said
 from oneapi_mw.wire.target import Target
@@ -69,6 +70,9 @@ class Responses(WireFormat):
 
     def goes_on(self, call: Call) -> bool:
         return call.body.get("background") is True
+
+    def read_tools(self, body: JsonObject) -> ToolUsage:
+        return tool_usage(body)
 
     def answer_said(self, body: JsonObject) -> Said:
         return answer_said(body)

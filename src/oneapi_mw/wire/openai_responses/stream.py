@@ -19,7 +19,7 @@ from oneapi_mw.canonical.frames import Frame
 from oneapi_mw.errors import UpstreamError
 from oneapi_mw.jsontext import dumps, loads
 from oneapi_mw.types import JsonObject
-from oneapi_mw.usage import Usage
+from oneapi_mw.usage import ToolUsage, Usage
 from oneapi_mw.wire.errors import truncated
 from oneapi_mw.wire.framing.sse import MAX_EVENT_BYTES, SseEvent, encode_sse, parse_event
 from oneapi_mw.wire.openai_responses.content import NAME, answer_id
@@ -28,6 +28,7 @@ from oneapi_mw.wire.openai_responses.finish import encode_failure, failure
 from oneapi_mw.wire.openai_responses.produced import Tally
 from oneapi_mw.wire.openai_responses.reader import TERMINAL, EventReader, SignificantReader
 from oneapi_mw.wire.openai_responses.snapshot import skeleton
+from oneapi_mw.wire.openai_responses.tool_usage import tool_usage
 from oneapi_mw.wire.openai_responses.usage import decode_usage, encode_usage, says_zero
 from oneapi_mw.wire.sse_stream import SseStreamDecoder, documents, is_utf8, malformed, mended, no_answer, too_large
 from oneapi_mw.wire.zero import told_nothing
@@ -60,6 +61,7 @@ class ResponsesStreamDecoder(SseStreamDecoder):
         self._ahead = bytearray()
         self._shown = False
         self._snapshot: JsonObject = {}
+        self._ending: Mapping[str, Any] = {}  # the response that the last event tells
         self._last = b""  # what was shown last: the last number is in it
 
     def text_bytes(self) -> int:
@@ -70,6 +72,11 @@ class ResponsesStreamDecoder(SseStreamDecoder):
 
     def unreported(self) -> bool:
         return False  # usage is told with the ending, and nothing comes after that
+
+    def tools(self) -> ToolUsage:
+        if self._ending.get("output"):
+            return tool_usage(self._ending)
+        return tool_usage({**self._ending, "output": self._tally.finished()})
 
     def _read(self, block: bytes, *, cut: bool = False) -> list[Frame]:
         if self._skimming and not cut and says_only_content(block):
@@ -136,7 +143,7 @@ class ResponsesStreamDecoder(SseStreamDecoder):
         response = found.get("response")
         self._tally.note(found)
         if _is_failure(found):
-            known = response if isinstance(response, dict) else {}
+            known = self._ending = response if isinstance(response, dict) else {}
             return failure(known if "error" in known else found), decode_usage(known)
         try:
             events += self._meant(found)
@@ -146,6 +153,8 @@ class ResponsesStreamDecoder(SseStreamDecoder):
             raw = self._renamed(event, found, response, raw)
         shown.append(raw)
         self._over = found.get("type") in TERMINAL
+        if self._over and isinstance(response, dict):
+            self._ending = response
         return None, None
 
     def _meant(self, event: JsonObject) -> list[Event]:
@@ -205,8 +214,10 @@ class ResponsesStreamDecoder(SseStreamDecoder):
         for document in documents(body):
             if document.get("object") == "response":
                 document = {"type": _terminal(document), "response": document}
+            response = document.get("response")
+            if isinstance(response, dict):
+                self._ending = response
             if _is_failure(document):
-                response = document.get("response")
                 known = response if isinstance(response, dict) else {}
                 return self._answered(events, failure(known if "error" in known else document))
             self._tally.note(document)

@@ -12,6 +12,7 @@ from oneapi_mw.types import JsonObject
 from oneapi_mw.usage import Usage, service_variant
 from oneapi_mw.wire.counts import object_in, read_count
 from oneapi_mw.wire.extras import mapped, merged, unmapped
+from oneapi_mw.wire.openai_responses.tool_usage import tool_usage
 from oneapi_mw.wire.zero import is_zero
 
 _MAPPED = mapped(
@@ -38,7 +39,7 @@ def decode_usage(response: Mapping[str, Any]) -> Usage | None:
     # Whatever does not fit is cut from the writes first: they are the dearest part.
     long = min(long, prompt - cache_read)
     short = min(short, prompt - cache_read - long)
-    reasoning = read_count(output_parts.get("reasoning_tokens"))
+    reasoning, tools = read_count(output_parts.get("reasoning_tokens")), tool_usage(response)
     return Usage(
         input_tokens=prompt,
         output_tokens=output,
@@ -46,7 +47,8 @@ def decode_usage(response: Mapping[str, Any]) -> Usage | None:
         cache_write_5m=short,
         cache_write_1h=long,
         reasoning=None if reasoning is None else min(reasoning, output),
-        hosted=_hosted(response),
+        hosted=tools.hosted,
+        meters=tools.meters,
         variant=service_variant(response.get("service_tier")),
     )
 
@@ -64,22 +66,6 @@ def _writes(parts: Mapping[str, Any]) -> tuple[int, int]:
     if short is None and long is None:
         return read_count(parts.get("cache_write_tokens")) or 0, 0
     return short or 0, long or 0
-
-
-def _hosted(response: Mapping[str, Any]) -> tuple[tuple[str, int], ...]:
-    """Web searches: as told, else as many as are in the output."""
-    told = read_count(object_in(object_in(response, "tool_usage"), "web_search").get("num_requests"))
-    output = response.get("output")
-    searches = sum(_is_search(item) for item in output) if isinstance(output, list) else 0
-    count = searches if told is None else told
-    return (("web_search", count),) if count else ()
-
-
-def _is_search(item: object) -> bool:
-    if not isinstance(item, dict) or item.get("type") != "web_search_call":
-        return False
-    action = item.get("action")
-    return not isinstance(action, dict) or action.get("type") in (None, "search")
 
 
 def encode_usage(usage: Usage, rest: Mapping[str, Any] | None = None) -> JsonObject:
