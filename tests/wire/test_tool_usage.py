@@ -226,6 +226,13 @@ ANSWERS: list[tuple[str, Json, Json, Json, ToolUsage]] = [
     ("Perplexity", CITED, {"num_search_queries": 5}, {}, hosted(web_search=5)),
     ("Groq", {"executed_tools": [{"index": 0, "type": "search"}, {"index": 1, "type": "search"},
                                  {"index": 2, "type": "python"}]}, {}, {}, hosted(web_search=2, code=1)),
+    ("Moonshot", {"tool_calls": [
+        {"index": 0, "id": "a", "type": "function", "function": {"name": "$web_search", "arguments": "{}"}},
+        {"index": 1, "id": "b", "type": "function", "function": {"name": "web_search", "arguments": "{}"}}]}, {}, {},
+     hosted(web_search=1)),
+    ("a count is believed", CITED, {"num_sources_used": 2}, {"model": "gpt-5-search-api"}, hosted(live_search=2)),
+    ("no more counters than anybody has", {}, {"server_tool_use": {f"t{n}_requests": 1 for n in range(99)}}, {},
+     hosted(**{f"t{n}": 1 for n in range(64)})),
     ("Zhipu", {}, {}, {"web_search": [{"title": "t", "link": "u"}]}, hosted(web_search=1)),
 ]  # fmt: skip
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from itertools import islice
 from typing import Any
 
-from oneapi_mw.pricing.tools import tool_kind
+from oneapi_mw.pricing.tools import MAX_NAME_CHARS, tool_kind
 from oneapi_mw.wire.counts import read_count
 
 SEARCH = "web_search"
+MAX_COUNTERS = 64
+"""Of one report: nobody has so many tools."""
 _AFFIXES = ("server_side_tool_", "_requests", "_calls", "_call")
 _WITHOUT_FEE = "tool_search"
 """How names begin of a search among tools, which is no search of the web."""
@@ -16,7 +19,7 @@ _WITHOUT_FEE = "tool_search"
 
 def kind_called(name: str) -> str:
     """The kind of tool behind the name of its calls: `web_search_requests`, `SERVER_SIDE_TOOL_X_SEARCH`."""
-    name = name.lower()
+    name = name[:MAX_NAME_CHARS].lower()
     name = name.removeprefix(_AFFIXES[0])
     for suffix in _AFFIXES[1:]:
         name = name.removesuffix(suffix)
@@ -26,7 +29,7 @@ def kind_called(name: str) -> str:
 def told_counts(report: object, *, ending: str = "") -> dict[str, int]:
     """Counters by name, as counts by kind, zeros included; members whose name does not end so are no counters."""
     counts: dict[str, int] = {}
-    for name, value in report.items() if isinstance(report, dict) else ():
+    for name, value in islice(report.items(), MAX_COUNTERS) if isinstance(report, dict) else ():
         count = read_count(value)
         if count is not None and name.endswith(ending):
             kind = kind_called(name)

@@ -184,7 +184,7 @@ class Tally:
             self._choices.add(index)
             delta = choice.get("delta")
             if isinstance(delta, dict):
-                if len(delta) > 1:
+                if len(delta) > 1 or "tool_calls" in delta:
                     self._tools.note_message(index, delta)
                 said = _utf8(message_texts(delta))
                 self.kept += said

@@ -7,9 +7,12 @@
 | xAI's live search              | `usage.num_sources_used`                          | `live_search`, each   |
 | Perplexity                     | `usage.num_search_queries`                        | web searches          |
 | Groq                           | `executed_tools` of a message                     | each                  |
+| Moonshot                       | a call of `$web_search`, to be sent back          | each                  |
 | Zhipu                          | `web_search` of an answer: what it found          | one web search        |
 | models that search by themselves | nothing                                         | one web search        |
 | anybody                        | annotations that cite pages                       | one web search        |
+
+The last three rows are conclusions, and only drawn where nothing is told.
 """
 
 from __future__ import annotations
@@ -32,7 +35,9 @@ _COUNTS = {"num_search_queries": SEARCH, "num_sources_used": "live_search"}
 _TELLING = frozenset({*_COUNTERS, *_COUNTS})
 _GROQ = {"search": SEARCH, "python": "code", "visit": "web_fetch", "visit_website": "web_fetch"}
 """Its words for the tools it ran."""
-MARKS = (b'"annotations"', b'"executed_tools"', b'"web_search"')
+_BUILT_IN = "$"
+"""How the names of Moonshot's own functions begin."""
+MARKS = (b'"annotations"', b'"executed_tools"', b'"web_search"', b'"$')
 """What chunks hold that show a call."""
 
 
@@ -57,7 +62,7 @@ class ToolTally:
 
     def __init__(self) -> None:
         self._searched = False
-        self._ran: dict[tuple[int, int], str] = {}  # kinds by choice and place
+        self._ran: dict[tuple[int, str, int], str] = {}  # kinds by choice, list and place
 
     def note(self, chunk: Mapping[str, Any]) -> None:
         if chunk.get("web_search"):
@@ -76,12 +81,17 @@ class ToolTally:
         for place, tool in enumerate(members(message.get("executed_tools"))):
             name, index = tool.get("type"), tool.get("index", place)
             if isinstance(name, str) and type(index) is int:
-                self._ran[choice, index] = _GROQ.get(name) or kind_called(name)
+                self._ran[choice, "executed_tools", index] = _GROQ.get(name) or kind_called(name)
+        for place, called in enumerate(members(message.get("tool_calls"))):
+            function, index = called.get("function"), called.get("index", place)
+            name = function.get("name") if isinstance(function, dict) else None
+            if isinstance(name, str) and name.startswith(_BUILT_IN) and type(index) is int:
+                self._ran[choice, "tool_calls", index] = kind_called(name.lstrip(_BUILT_IN))
 
     def usage(self, report: Mapping[str, Any], model: object) -> ToolUsage:
         """With what the upstream has reported by now, and what it calls the model."""
         told, seen = told_calls(report), seen_counts(self._ran.values())
-        if SEARCH not in seen and (self._searched or _always_searches(model)):
+        if SEARCH not in seen and not told and (self._searched or _always_searches(model)):
             seen[SEARCH] = 1
         hosted = hosted_calls(told, seen) if told or seen else ()
         return ToolUsage(hosted) if hosted else NO_TOOLS
