@@ -136,6 +136,25 @@ def test_figures_in_yuan_were_converted_at_the_rate_the_supplement_names() -> No
     assert CARDS["zhipu", "GLM-4.7"]["tools"]["search_std"]["usd_per_call"].startswith("0.00142857")
 
 
+@pytest.mark.parametrize(
+    ("provider", "model", "tools"),
+    [
+        ("openai", "gpt-5", {"web_search": "0.01", "file_search": "0.0025", "code": "0.03"}),
+        ("openai", "gpt-4o-search-preview", {"web_search": "0.025"}),
+        ("openai", "gpt-4o-mini-search-preview", {"web_search": "0.025"}),
+        ("openai", "gpt-4o-mini-search-preview-2025-03-11", {"web_search": "0.025"}),
+        ("openai", "gpt-5-search-api", {"web_search": "0.01"}),
+        ("anthropic", "claude-sonnet-4-5", {"web_search": "0.01", "web_fetch": "0"}),
+        ("gemini", "gemini-2.5-pro", {"web_search": "0.035", "web_fetch": "0", "code": "0"}),
+        ("gemini", "gemini-3-pro-preview", {"web_search": "0.014", "web_fetch": "0", "code": "0"}),
+        ("xai", "grok-4-0709", {"web_search": "0.005", "x_search": "0.005", "code": "0.005"}),
+    ],
+)
+def test_calls_of_the_best_known_tools(provider: str, model: str, tools: dict[str, str]) -> None:
+    found = {kind: price["usd_per_call"] for kind, price in CARDS[provider, model]["tools"].items()}
+    assert found.items() >= tools.items()
+
+
 def test_supplements_say_where_they_are_from() -> None:
     for file in read_supplements():
         for name, section in file["providers"].items():
