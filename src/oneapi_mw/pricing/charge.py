@@ -122,13 +122,13 @@ def _parts_beyond_text(usage: Usage, price: CompiledPrice, parts: PartPrices, *,
 def _whole_bill(usage: Usage, price: CompiledPrice, tokens: Quota, group_ratio: int) -> Bill:
     flags: list[str] = []
     media = 0
-    as_calls = _images_are_calls(usage, price)
+    made = _made_by_a_tool(usage)  # images, which are charged once: each by itself, else as calls
     for meter in usage.meters:
-        if as_calls is not True or meter.kind != "images":
+        if not made or price.prices_images or meter.kind != "images":
             media += _media(meter, usage, price, group_ratio, flags)
     tools = 0
     for kind, count in usage.hosted:
-        tools += _tool(kind, count, price, group_ratio, flags, free=as_calls is False and kind == IMAGES)
+        tools += _tool(kind, count, price, group_ratio, flags, free=made and price.prices_images and kind == IMAGES)
     quota = tokens + media + tools
     least = -(-price.minimum * group_ratio // RATIO_SCALE)
     if quota < least:
@@ -140,12 +140,10 @@ def _whole_bill(usage: Usage, price: CompiledPrice, tokens: Quota, group_ratio: 
     return Bill(quota, tokens, media, tools, price.tier, tuple(flags))
 
 
-def _images_are_calls(usage: Usage, price: CompiledPrice) -> bool | None:
-    """How images that a tool has made are charged, each once: as calls of it, where the card has no price for images;
-    `None` when no tool has made any."""
-    if not any(kind == IMAGES for kind, _ in usage.hosted) or not any(meter.kind == "images" for meter in usage.meters):
-        return None
-    return not price.prices_images
+def _made_by_a_tool(usage: Usage) -> bool:
+    """Whether the images are those of `image_generation`."""
+    called = any(kind == IMAGES for kind, _ in usage.hosted)
+    return called and any(meter.kind == "images" for meter in usage.meters)
 
 
 def _media(meter: Meter, usage: Usage, price: CompiledPrice, group_ratio: int, flags: list[str]) -> Quota:
