@@ -8,6 +8,9 @@ from typing import Any
 from oneapi_mw.jsontext import dumps
 from oneapi_mw.wire.zero import holds_nothing
 
+RAN = ""
+"""Stands for a result of code among texts: the model has not said it, but somebody may want to count it."""
+
 
 def delivers_nothing(body: Mapping[str, Any]) -> bool:
     """Whether an answer or a chunk of one is empty: no candidate has a part that holds anything, or sources."""
@@ -54,4 +57,4 @@ def _part_texts(part: Mapping[str, Any]) -> list[str]:
     code = part.get("executableCode") or part.get("executable_code")
     if isinstance(code, dict) and isinstance(code.get("code"), str):
         return [code["code"]]
-    return []
+    return [RAN] if "codeExecutionResult" in part or "code_execution_result" in part else []

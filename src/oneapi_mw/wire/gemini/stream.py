@@ -21,9 +21,9 @@ from oneapi_mw.wire.framing.sse import MAX_EVENT_BYTES, EventTooLargeError, SseC
 from oneapi_mw.wire.gemini.candidate import MalformedChunkError
 from oneapi_mw.wire.gemini.content import NAME
 from oneapi_mw.wire.gemini.errors import error_of
-from oneapi_mw.wire.gemini.produced import answer_texts, delivers_nothing
+from oneapi_mw.wire.gemini.produced import RAN, answer_texts, delivers_nothing
 from oneapi_mw.wire.gemini.reader import ChunkReader, SignificantReader, in_camel_case
-from oneapi_mw.wire.gemini.tool_usage import CODE_HINT, code_runs
+from oneapi_mw.wire.gemini.tool_usage import code_runs
 from oneapi_mw.wire.gemini.usage import reports_output
 from oneapi_mw.wire.said import Said
 from oneapi_mw.wire.sse_stream import IGNORED_AHEAD, malformed, no_answer, too_large
@@ -134,10 +134,11 @@ class GeminiStreamDecoder:
         error = error_of(chunk)
         if error is not None:
             return error
-        self._said.add(answer_texts(chunk))
+        texts = answer_texts(chunk)
+        self._said.add(texts)
         spelled = in_camel_case(chunk)
         self._delivered = self._delivered or not delivers_nothing(spelled)
-        if CODE_HINT in data:
+        if RAN in texts:
             self._reader.code_runs += code_runs(spelled)
         try:
             events += self._reader.read(spelled)

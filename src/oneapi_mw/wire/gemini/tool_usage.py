@@ -17,8 +17,6 @@ from oneapi_mw.models.catalogue import rules_of
 from oneapi_mw.usage import NO_TOOLS, ToolUsage
 from oneapi_mw.wire.tool_counts import SEARCH, hosted_calls, members
 
-CODE_HINT = b"xecut"
-"""Every part about code holds it, however it is spelled."""
 _PER_QUERY = (3,)
 """From this version on each web search is billed."""
 _FETCHED = "URL_RETRIEVAL_STATUS_SUCCESS"
