@@ -163,7 +163,10 @@ def plain(wire: str, response: Response) -> Response:
     follow from others."""
     usage = response.usage
     if usage is not None:
-        usage = replace(usage, source="upstream", variant="")  # the variant is that of the tier
+        # the variant is that of the tier; images, and what Gemini cites, are counted where they are said
+        follows = {"openai_responses": "image_generation", "gemini": "web_search" if _cites(response) else ""}.get(wire)
+        told = tuple(made for made in usage.hosted if made[0] != follows)
+        usage = replace(usage, source="upstream", variant="", hosted=told, meters=())
         if wire == "openai_responses" and usage.reasoning is None:
             usage = replace(usage, reasoning=0)
     candidates = tuple(
@@ -171,6 +174,11 @@ def plain(wire: str, response: Response) -> Response:
         for candidate in response.candidates
     )
     return replace(response, candidates=candidates, usage=usage, usage_extras={}, extras={}, status=None)
+
+
+def _cites(response: Response) -> bool:
+    blocks = [block for candidate in response.candidates for block in candidate.blocks]
+    return any(isinstance(block, Text) and block.citations for block in blocks)
 
 
 def _plain(block: Block) -> Block:
