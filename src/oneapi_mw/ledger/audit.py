@@ -23,6 +23,13 @@ _CHARGES = f"""
 """
 """Log rows that charge. Other rows of the second type tell what a charge consists of."""
 
+_BOTH_SIDES = f"""(
+            SELECT h.key AS hold_key, 1 AS holds, h.final AS final, 0 AS log_rows, 0 AS quota
+            FROM billing_holds h WHERE h.state = :settled
+            UNION ALL
+            SELECT l.request_id, 0, 0, 1, l.quota FROM ({_CHARGES}) l)"""
+"""Settled holds and the log rows that charge, to be put together by key: log rows are not indexed by it."""
+
 
 def _corrections(prefix: str) -> str:
     """Entries that correct holds: one at most of each prefix, because keys are unique."""
@@ -166,9 +173,8 @@ CHECKS = (
         "hold",
         "settled once, but it has {actual} log rows",
         f"""
-        SELECT h.key, 1, COUNT(l.id)
-        FROM billing_holds h LEFT JOIN ({_CHARGES}) l ON l.request_id = h.key
-        WHERE h.state = :settled GROUP BY h.key HAVING COUNT(l.id) <> 1
+        SELECT hold_key, 1, SUM(log_rows) FROM {_BOTH_SIDES} s
+        GROUP BY hold_key HAVING SUM(holds) = 1 AND SUM(log_rows) <> 1
         """,
     ),
     Check(
@@ -176,9 +182,8 @@ CHECKS = (
         "hold",
         "settled at {expected}, but its log row says {actual}",
         f"""
-        SELECT h.key, h.final, l.quota FROM billing_holds h
-        JOIN ({_CHARGES}) l ON l.request_id = h.key
-        WHERE h.state = :settled AND l.quota <> h.final
+        SELECT hold_key, SUM(final), SUM(quota) FROM {_BOTH_SIDES} s
+        GROUP BY hold_key HAVING SUM(holds) = 1 AND SUM(log_rows) = 1 AND SUM(final) <> SUM(quota)
         """,
     ),
     Check(

@@ -159,6 +159,7 @@ class _Transaction:
         self._escape = connection.escape
         self._worker = worker
         self._pending = ["START TRANSACTION"]
+        self._now_ms = time.time_ns() // 1_000_000  # of all of it: log rows are found by the time of their hold
 
     async def run(self, batch: Batch) -> None:
         if batch.endings:
@@ -211,14 +212,13 @@ class _Transaction:
         self._pending.append(  # assigned from left to right: `facts` goes by the new state
             f"UPDATE billing_holds SET state = {self._case('`key`', states)}, final = {self._case('`key`', finals)}, "
             f"estimated = {self._case('`key`', estimated)}, channel_id = {self._case('`key`', channels, 'NULL')}, "
-            f"ended_at = {time.time_ns() // 1_000_000}, "
+            f"ended_at = {self._now_ms}, "
             f"facts = CASE state WHEN {SETTLED} THEN NULL ELSE facts END WHERE `key` IN {self._tuple(states)}"
         )
 
     def _record(self, ended: Sequence[_Ended]) -> None:
         """Log rows of what was settled."""
-        now_ms = time.time_ns() // 1_000_000
-        now = now_ms // 1000
+        now_ms, now = self._now_ms, self._now_ms // 1000
         logs, uuids = list[_Row](), iter(uuid7s(len(ended)))
         for ending, user_id, token_id, final in ended:
             key, facts = ending.key, ending.facts

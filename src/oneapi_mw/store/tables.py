@@ -176,7 +176,7 @@ class Log(Base, table=True):
     prompt_tokens: int = _big()
     completion_tokens: int = _big()
     cached_prompt_tokens: int = _big()
-    request_id: str = Field(default="", max_length=32, index=True)
+    request_id: str = Field(default="", max_length=32)
     trace_id: str = Field(default="", max_length=64)
     elapsed_time: int = _big()  # ms
     is_stream: bool = Field(default=False, sa_type=Boolean)
@@ -184,7 +184,8 @@ class Log(Base, table=True):
     meta: str | None = Field(default=None, sa_type=LongText, sa_column_kwargs={"name": "metadata"})
     updated_at: int = _ms()
 
-    # every settlement pays for each index: a token's rows are found among its owner's
+    # every settlement pays for each index: a token's rows are found among its owner's, those of a request among the
+    # rows of the second in which its hold ended
     __table_args__ = (
         Index("ix_logs_user_id_id", "user_id", "id"),
         Index("ix_logs_created_at_type", "created_at", "type"),

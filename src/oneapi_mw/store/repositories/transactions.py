@@ -15,7 +15,11 @@ from oneapi_mw.store.records import Page, TransactionRecord, TransactionStatus
 from oneapi_mw.store.repositories.rows import HOLDS, LOGS, TRANSACTIONS
 
 MOST_LATE = 500
-_CHARGED = and_(LOGS.c.request_id == TRANSACTIONS.c.hold_key, LOGS.c.type == EXTERNAL_USE)
+_CHARGED = and_(  # the time because there is an index of it
+    LOGS.c.created_at == HOLDS.c.ended_at // 1000,
+    LOGS.c.type == EXTERNAL_USE,
+    LOGS.c.request_id == TRANSACTIONS.c.hold_key,
+)
 _OF_HOLD = ("state", "fallback", "final", "estimated", "body_hash", "lease_until", "ended_at")
 _WITH_HOLDS = (
     select(
