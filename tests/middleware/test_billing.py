@@ -14,9 +14,11 @@ from oneapi_mw.exchange import EXCHANGE, Attempt, Exchange
 from oneapi_mw.ledger.base import Denied
 from oneapi_mw.ledger.hold import HOLD, Hold
 from oneapi_mw.ledger.limits import MAX_QUOTA
+from oneapi_mw.middleware.charges import Charged
+from oneapi_mw.middleware.consumption import describe_price, log_facts
 from oneapi_mw.middleware.precharge import UNKNOWN_OUTPUT_TOKENS, PrechargeMiddleware, hold_amounts, refusal
 from oneapi_mw.middleware.route import RouteMiddleware
-from oneapi_mw.middleware.settlement import Charged, SettlementMiddleware, describe_price, log_facts
+from oneapi_mw.middleware.settlement import SettlementMiddleware
 from oneapi_mw.pricing.charge import bill
 from oneapi_mw.pricing.price import SCALE, CompiledPrice
 from oneapi_mw.principal import PRINCIPAL, Principal

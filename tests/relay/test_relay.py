@@ -10,7 +10,7 @@ import pytest
 
 from oneapi_mw.errors import StoreUnavailable
 from oneapi_mw.exchange import EXCHANGE, Exchange
-from oneapi_mw.relay import app as relay_module
+from oneapi_mw.relay import streaming as streaming_module
 from oneapi_mw.relay.app import Relay, RelayLimits
 from oneapi_mw.relay.upstream import (
     BodyCut,
@@ -428,7 +428,7 @@ async def test_what_comes_after_the_end_changes_nothing(after: Any) -> None:
 
 
 async def test_an_upstream_that_never_ends_its_message_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(relay_module, "DRAIN_SECONDS", 0.001)
+    monkeypatch.setattr(streaming_module, "DRAIN_SECONDS", 0.001)
     upstream, ledger = ScriptedUpstream(streamed(*stream("Hello!"), Gate())), WatchedLedger()
     exchanged = await ask(gateway(upstream, ledger), stream=True)
     assert exchanged.ended

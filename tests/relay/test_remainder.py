@@ -184,7 +184,7 @@ async def test_a_rest_that_takes_too_long_is_given_up(caplog: pytest.LogCaptureF
 
 async def test_a_rest_that_is_too_large_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(remainder_module, "REMAINDER_BYTES", 0)
-    monkeypatch.setattr("oneapi_mw.relay.app.REMAINDER_BYTES", 0)
+    monkeypatch.setattr("oneapi_mw.relay.streaming.REMAINDER_BYTES", 0)
     gate = Gate()
     world = World(in_mid_stream(gate), gate, as_stream=True)
     await world.left()

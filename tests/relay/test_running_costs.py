@@ -9,7 +9,7 @@ import pytest
 from oneapi_mw.ledger.hold import RunningCosts
 from oneapi_mw.ledger.memory import MemoryLedger
 from oneapi_mw.middleware.drain import Drain
-from oneapi_mw.relay import app as relay_module
+from oneapi_mw.relay import streaming as streaming_module
 from oneapi_mw.relay import watch as watch_module
 from oneapi_mw.resources import _renew
 from tests.relay.stack import (
@@ -34,7 +34,7 @@ TEXT = chunk({"content": "x" * 350})  # a hundred tokens
 
 @pytest.fixture(autouse=True)
 def _counting_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(relay_module, "CHECKPOINT_BYTES", 1)
+    monkeypatch.setattr(streaming_module, "CHECKPOINT_BYTES", 1)
     monkeypatch.setattr(watch_module, "GRACE", 0)
 
 

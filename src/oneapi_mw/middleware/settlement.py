@@ -3,38 +3,31 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
-from functools import lru_cache, partial
-from typing import NamedTuple
+from functools import partial
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from oneapi_mw.canonical.call import CALL, Call
+from oneapi_mw.canonical.call import CALL
 from oneapi_mw.canonical.frames import ANSWER, EVENTS
 from oneapi_mw.errors import StoreUnavailable
-from oneapi_mw.exchange import EXCHANGE, Attempt, Exchange
+from oneapi_mw.exchange import EXCHANGE
 from oneapi_mw.ledger.base import Denied, Ledger, LogFacts
 from oneapi_mw.ledger.hold import HOLD, Hold, RunningCosts
 from oneapi_mw.ledger.limits import MAX_QUOTA
-from oneapi_mw.ledger.outcome import AT_LEAST_THE_HOLD, IMPLAUSIBLE, Owed, calls_so_far, owed_calls
+from oneapi_mw.ledger.outcome import AT_LEAST_THE_HOLD, calls_so_far, owed_calls
+from oneapi_mw.middleware.charges import Prices, warn
+from oneapi_mw.middleware.consumption import HOLD_CHARGED, log_facts, unexplained
 from oneapi_mw.middleware.counting import TokenCounter, count_untold
 from oneapi_mw.middleware.precharge import refusal
 from oneapi_mw.middleware.remainders import RemainderTasks
 from oneapi_mw.pricing.archive import CardArchive
-from oneapi_mw.pricing.charge import Bill, bill, charge
-from oneapi_mw.pricing.facts import CALLS, PRICE, call_facts, price_facts
-from oneapi_mw.pricing.price import RATIO_SCALE, SCALE, CompiledPrice
-from oneapi_mw.pricing.services import price_of_service, wished_service
-from oneapi_mw.principal import PRINCIPAL, Principal
-from oneapi_mw.routing.plan import PLAN, Plan
-from oneapi_mw.routing.terms import BillingTerms
+from oneapi_mw.pricing.price import CompiledPrice
+from oneapi_mw.principal import PRINCIPAL
+from oneapi_mw.routing.plan import PLAN
 from oneapi_mw.types import Quota
-from oneapi_mw.usage import NO_TOOLS, Usage, total_usage
+from oneapi_mw.usage import NO_TOOLS
 
 log = logging.getLogger("oneapi_mw.billing")
-
-HOLD_CHARGED = "hold_charged"
-"""Flag of a log row: what was set aside is charged, as what was worked out cannot be right."""
 
 
 class SettlementMiddleware:
@@ -86,7 +79,7 @@ class SettlementMiddleware:
 
         exchange = EXCHANGE.get(scope)
         exchange.remainders = self._remainders
-        prices = _Prices(exchange, CALL.get(scope), PLAN.get(scope))
+        prices = Prices(exchange, CALL.get(scope), PLAN.get(scope))
         covered, tools = 0, NO_TOOLS  # text bytes and calls the hold was last found to cover
 
         async def send_after_settling(message: Message) -> None:
@@ -116,14 +109,14 @@ class SettlementMiddleware:
             else:
                 await self._settle_unseen(scope, hold, prices)
 
-    async def _settle_unseen(self, scope: Scope, hold: Hold, prices: _Prices) -> None:
+    async def _settle_unseen(self, scope: Scope, hold: Hold, prices: Prices) -> None:
         """Settle a request that has ended: nobody waits for it, and what ended it must stay visible."""
         try:
             await self._settle(scope, hold, prices)
         except StoreUnavailable as exc:
             log.warning("request_id=%s is charged as soon as the ledger is back: %s", hold.key, exc)
 
-    async def _settle_late(self, scope: Scope, hold: Hold, prices: _Prices) -> None:
+    async def _settle_late(self, scope: Scope, hold: Hold, prices: Prices) -> None:
         """Settle a request whose stages have been left long ago."""
         hold.closed = False
         if self._running is not None:
@@ -136,7 +129,7 @@ class SettlementMiddleware:
             except StoreUnavailable as exc:
                 log.warning("request_id=%s is voided as soon as the ledger is back: %s", hold.key, exc)
 
-    async def _settle(self, scope: Scope, hold: Hold, prices: _Prices) -> None:
+    async def _settle(self, scope: Scope, hold: Hold, prices: Prices) -> None:
         try:
             await self._count(scope)
         finally:  # a count that is cancelled, or fails, leaves an estimate
@@ -152,7 +145,7 @@ class SettlementMiddleware:
         except Exception:  # a counter is anybody's: its faults must not make answers free
             log.exception("request_id=%s could not be counted: it is charged by an estimate", exchange.request_id)
 
-    async def _charge(self, scope: Scope, hold: Hold, prices: _Prices) -> None:
+    async def _charge(self, scope: Scope, hold: Hold, prices: Prices) -> None:
         exchange = EXCHANGE.get(scope)
         try:
             made = self._worked_out(scope, hold, prices)
@@ -174,7 +167,7 @@ class SettlementMiddleware:
             ) from exc
         exchange.charged = settled.cost
 
-    def _worked_out(self, scope: Scope, hold: Hold, prices: _Prices) -> tuple[Quota, LogFacts] | None:
+    def _worked_out(self, scope: Scope, hold: Hold, prices: Prices) -> tuple[Quota, LogFacts] | None:
         """What to charge, and what to log of it; `None` when nothing is owed."""
         exchange, call, plan = EXCHANGE.get(scope), CALL.get(scope), PLAN.get(scope)
         limit = call.max_output or 0
@@ -194,14 +187,14 @@ class SettlementMiddleware:
         facts = log_facts(exchange, call, plan, PRINCIPAL.get(scope), charges, archived=self._is_kept)
         for one in charges:
             if one.made.flags:
-                _warn(hold.key, one.made, one.price)
+                warn(hold.key, one.made, one.price)
         return final, facts
 
     def _is_kept(self, price: CompiledPrice) -> bool:
         """Whether the price's card can be found by its id."""
         return self._cards is not None and self._cards.has(price.card_id)
 
-    async def _cover(self, scope: Scope, hold: Hold, prices: _Prices) -> None:
+    async def _cover(self, scope: Scope, hold: Hold, prices: Prices) -> None:
         """See that the hold covers what a stream has cost so far. Raises what a denied hold is answered with."""
         exchange = EXCHANGE.get(scope)
         cost = _cost_so_far(scope, prices)
@@ -228,13 +221,13 @@ class SettlementMiddleware:
         return None
 
 
-def _cost_so_far(scope: Scope, prices: _Prices) -> Quota:
+def _cost_so_far(scope: Scope, prices: Prices) -> Quota:
     call = CALL.get(scope)
     calls = calls_so_far(EXCHANGE.get(scope), input_estimate=call.input_estimate, output_limit=call.max_output or 0)
     return min(sum(prices.charge(attempt, usage) for attempt, usage in calls), MAX_QUOTA)
 
 
-def _relayed(scope: Scope, prices: _Prices) -> Quota:
+def _relayed(scope: Scope, prices: Prices) -> Quota:
     """What a stream has cost once something of it was relayed."""
     return _cost_so_far(scope, prices) if EXCHANGE.get(scope).produced.text_bytes else 0
 
@@ -244,162 +237,3 @@ def _is_last(message: Message) -> bool:
     if kind == EVENTS or kind == "http.response.body":
         return not message.get("more_body", False)
     return bool(kind == ANSWER)
-
-
-class Charged(NamedTuple):
-    """One upstream call, and what it costs."""
-
-    attempt: Attempt
-    usage: Usage
-    price: CompiledPrice
-    group_ratio: int
-    """Millionths."""
-    made: Bill
-
-
-class _Prices:
-    """The prices one request may be charged at. Each is looked up once: a stream asks for it with every event."""
-
-    __slots__ = ("_call", "_instant_ms", "_known", "_plan")
-
-    def __init__(self, exchange: Exchange, call: Call, plan: Plan) -> None:
-        self._call, self._plan = call, plan
-        self._instant_ms = int(exchange.started_at * 1000)
-        self._known: dict[tuple[int, str], CompiledPrice] = {}
-
-    def charges(self, owed: Sequence[Owed]) -> list[Charged]:
-        """What upstream calls cost, each at the price of the channel that served it."""
-        charges = []
-        for attempt, usage, flag in owed:
-            price = self.of(attempt.candidate, usage)
-            ratio = self.ratio(attempt)
-            made = bill(usage, price, group_ratio=ratio)
-            if flag:
-                made = made._replace(flags=(*made.flags, flag))
-            charges.append(Charged(attempt, usage, price, ratio, made))
-        return charges
-
-    def terms(self, attempt: Attempt) -> BillingTerms:
-        """What the channel of an attempt says."""
-        return self._plan.candidates[attempt.candidate].terms
-
-    def ratio(self, attempt: Attempt) -> int:
-        """What the channel of an attempt is charged at, in millionths."""
-        return self._plan.ratio_of(self._plan.candidates[attempt.candidate])
-
-    def charge(self, attempt: Attempt, usage: Usage) -> Quota:
-        return charge(usage, self.of(attempt.candidate, usage), group_ratio=self.ratio(attempt))
-
-    def of(self, candidate: int, usage: Usage) -> CompiledPrice:
-        """The price of a candidate, for the instant the request began and the service it got."""
-        key = (candidate, usage.variant)
-        price = self._known.get(key)
-        if price is None:
-            whole = self._plan.candidates[candidate].price
-            price = self._known[key] = price_of_service(
-                whole, told=usage.variant, wished=wished_service(self._call.body), instant_ms=self._instant_ms
-            )
-        return price
-
-
-def _warn(key: str, made: Bill, price: CompiledPrice) -> None:
-    """Tell the operator what was served without a price, which must not be free for ever, and what nobody believes."""
-    unpriced = [flag for flag in made.flags if flag.startswith(("unpriced", "unlisted"))]
-    if unpriced and price.layer != "free":
-        log.warning("request_id=%s used what its price card lacks: %s", key, ", ".join(unpriced))
-    if IMPLAUSIBLE in made.flags:
-        log.warning("request_id=%s: its upstream reported more tokens than can be true; not all are charged", key)
-
-
-def log_facts(
-    exchange: Exchange,
-    call: Call,
-    plan: Plan,
-    principal: Principal,
-    charges: Sequence[Charged],
-    *,
-    archived: Callable[[CompiledPrice], bool],
-) -> LogFacts:
-    """The consume-log row of a request.
-
-    Args:
-        charges: its upstream calls, mostly one; the last names the channel.
-        archived: whether a price's card can be found by its id.
-    """
-    attempt, last, price, ratio, _ = charges[-1]
-    usage = total_usage([one.usage for one in charges])
-    channel = plan.candidates[attempt.candidate].channel
-    metadata: dict[str, object] = {
-        "user_api_format": call.format,
-        "upstream_api_format": attempt.wire,
-        "upstream_endpoint": attempt.url,
-    }
-    if usage.cache_write_5m or usage.cache_write_1h:
-        metadata["cache_write_tokens"] = {
-            "ephemeral_5m": usage.cache_write_5m,
-            "ephemeral_1h": usage.cache_write_1h,
-        }
-    if usage.source != "upstream":
-        metadata["usage_source"] = usage.source
-    if exchange.outcome not in ("complete", "pending"):
-        metadata["outcome"] = exchange.outcome
-    prices = [
-        price_facts(one.made, one.price, one.usage, group_ratio=one.group_ratio, archived=archived(one.price))
-        for one in charges
-    ]
-    if len(charges) == 1:
-        metadata[PRICE] = prices[0]
-    else:
-        metadata[CALLS] = [call_facts(one.usage, facts) for one, facts in zip(charges, prices, strict=True)]
-    return LogFacts(
-        user_uuid=principal.user_uuid,
-        username=principal.username,
-        token_uuid=principal.token_uuid,
-        token_name=principal.token_name,
-        channel_id=channel.id,
-        channel_uuid=channel.uuid,
-        channel_name=channel.name,
-        model_name=attempt.model,
-        origin_model_name=call.model,
-        prompt_tokens=usage.input_tokens,
-        completion_tokens=usage.output_tokens,
-        cached_prompt_tokens=usage.cache_read,
-        content=describe_price(price.for_size(last.input_tokens, last.output_tokens), usage, group_ratio=ratio),
-        elapsed_time=exchange.elapsed_ms,
-        is_stream=call.stream,
-        metadata=metadata,
-    )
-
-
-def unexplained(exchange: Exchange, call: Call, principal: Principal) -> LogFacts:
-    """The consume-log row of a request whose cost could not be worked out."""
-    return LogFacts(
-        user_uuid=principal.user_uuid,
-        username=principal.username,
-        token_uuid=principal.token_uuid,
-        token_name=principal.token_name,
-        model_name=call.model,
-        origin_model_name=call.model,
-        prompt_tokens=call.input_estimate,
-        content="its cost could not be worked out: what was set aside is charged",
-        elapsed_time=exchange.elapsed_ms,
-        is_stream=call.stream,
-        metadata={PRICE: {"flags": [HOLD_CHARGED]}},
-    )
-
-
-def describe_price(price: CompiledPrice, usage: Usage, *, group_ratio: int) -> str:
-    """The log row's text, in the words that One API's log views know."""
-    return (
-        f"{_rates(price.input, price.output, group_ratio)}, cached_prompt {usage.cache_read}, "
-        f"cache_write_5m {usage.cache_write_5m}, cache_write_1h {usage.cache_write_1h}"
-    )
-
-
-@lru_cache(maxsize=1024)
-def _rates(input_price: int, output_price: int, group_ratio: int) -> str:
-    completion = output_price / input_price if input_price else 0.0
-    return (
-        f"model rate {input_price / SCALE:.2f}, group rate {group_ratio / RATIO_SCALE:.2f}, "
-        f"completion rate {completion:.2f}"
-    )

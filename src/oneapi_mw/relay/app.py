@@ -4,52 +4,36 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
-from typing import Self
 
 from starlette.types import Receive, Scope, Send
 
 from oneapi_mw.canonical.call import CALL, Call
-from oneapi_mw.canonical.events import Ended, Event, Failed, UsageReported
-from oneapi_mw.canonical.fold import fold, unfold
-from oneapi_mw.canonical.frames import ANSWER, EVENTS, EXTENSION, Answer, Frame, Offer
-from oneapi_mw.errors import GatewayError, NoChannelAvailable, NotFound, UpstreamError, UpstreamInvalidResponse
+from oneapi_mw.canonical.frames import EVENTS, EXTENSION, Offer
+from oneapi_mw.errors import GatewayError, NoChannelAvailable, NotFound, UpstreamError
 from oneapi_mw.exchange import ENDPOINT, EXCHANGE, Attempt, Exchange
 from oneapi_mw.immutable import immutable
-from oneapi_mw.jsontext import dumps, loads
-from oneapi_mw.pricing.tools import runs_tools
 from oneapi_mw.principal import PRINCIPAL
-from oneapi_mw.relay.attempt import Asked, Opened, fault_error, open_attempt
+from oneapi_mw.relay.attempt import Asked, fault_error, open_attempt
+from oneapi_mw.relay.buffered import Buffered, fold_stream, read_answer
 from oneapi_mw.relay.conversion import Recovery
 from oneapi_mw.relay.fetch import Fetcher
-from oneapi_mw.relay.headers import forwardable_response_headers
 from oneapi_mw.relay.inlining import Inlining
-from oneapi_mw.relay.remainder import REMAINDER_BYTES, Unhurried, leave, outlive
-from oneapi_mw.relay.upstream import BodyCut, BodyTooLarge, Timeouts, Upstream, UpstreamFault
+from oneapi_mw.relay.remainder import leave, outlive
+from oneapi_mw.relay.streaming import Streaming
+from oneapi_mw.relay.upstream import Timeouts, Upstream, UpstreamFault
 from oneapi_mw.relay.watch import ClientGone, DisconnectWatch
 from oneapi_mw.routing.plan import PLAN, Candidate, Route
 from oneapi_mw.routing.retry import may_retry
 from oneapi_mw.scope import MissingStage, route_path
-from oneapi_mw.types import JsonObject, RawHeaders
+from oneapi_mw.types import RawHeaders
 from oneapi_mw.usage import Produced
-from oneapi_mw.wire.base import StreamDecoder
 from oneapi_mw.wire.carrier import Carrier
-from oneapi_mw.wire.errors import truncated
 from oneapi_mw.wire.recovery import Remedy, recognised
-from oneapi_mw.wire.registry import get_format
 
 log = logging.getLogger("oneapi_mw.relay")
-
-DRAIN_SECONDS = 0.05
-"""How long to wait for the end of a message whose stream has ended, so that its connection can be used again."""
-
-CHECKPOINT_BYTES = 64 * 1024
-"""After so much of a stream what it has produced is counted: the hold may have to grow."""
-
-TOOLS_CHECKPOINT_BYTES = 4 * 1024
-"""The same where the vendor may run tools: a search costs as much as many pages of text."""
 
 
 @immutable
@@ -105,7 +89,7 @@ class Relay:
         watch = DisconnectWatch(receive)
         try:
             served = await self._first_to_serve(self._asked(scope, exchange), offer, watch)
-            if isinstance(served, _Buffered):
+            if isinstance(served, Buffered):
                 exchange.outcome = "complete"
                 await _send_answer(served, send)
             else:
@@ -132,7 +116,7 @@ class Relay:
             inlining=inlining,
         )
 
-    async def _first_to_serve(self, asked: Asked, offer: Offer, watch: DisconnectWatch) -> _Buffered | _Streaming:
+    async def _first_to_serve(self, asked: Asked, offer: Offer, watch: DisconnectWatch) -> Buffered | Streaming:
         """Open attempts until one has something to show. Raises the last attempt's error."""
         call, plan, exchange = asked.call, asked.plan, asked.exchange
         error: GatewayError | None = None
@@ -168,7 +152,7 @@ class Relay:
 
     async def _attempt(
         self, asked: Asked, index: int, timeouts: Timeouts, recovery: Recovery | None, offer: Offer
-    ) -> _Buffered | _Streaming:
+    ) -> Buffered | Streaming:
         call, limits = asked.call, self._limits
         opened = await open_attempt(self._upstream, asked, index, timeouts, recovery)
         is_stream = _content_type(opened.response.headers).startswith(b"text/event-stream")
@@ -176,17 +160,23 @@ class Relay:
         try:
             if is_stream and call.stream:
                 keep = True  # from here on it is the stream's to close
-                return await _Streaming(opened, call, offer, limits).begin()
+                return await Streaming(
+                    opened,
+                    call,
+                    offer,
+                    max_bytes=limits.max_answer_bytes,
+                    enforce_usage=limits.enforce_usage,
+                ).begin()
             if is_stream:
-                return await _fold_stream(opened, call, asked.exchange, limits.max_answer_bytes)
-            return await _read_answer(opened, call, asked.exchange, limits.max_answer_bytes)
+                return await fold_stream(opened, call, asked.exchange, limits.max_answer_bytes)
+            return await read_answer(opened, call, asked.exchange, limits.max_answer_bytes)
         except UpstreamFault as fault:
             raise fault_error(fault) from fault
         finally:
             if not keep:
                 await opened.response.aclose()
 
-    async def _send_stream(self, streaming: _Streaming, exchange: Exchange, watch: DisconnectWatch, send: Send) -> None:
+    async def _send_stream(self, streaming: Streaming, exchange: Exchange, watch: DisconnectWatch, send: Send) -> None:
         """Relay a stream. Its last frames go out in one message of their own, after watching has ended: nothing
         may interrupt the settlement that happens on their way."""
         left = False
@@ -247,261 +237,12 @@ def _offer(scope: Scope) -> Offer:
     raise MissingStage(EXTENSION)
 
 
-async def _send_answer(served: _Buffered, send: Send) -> None:
+async def _send_answer(served: Buffered, send: Send) -> None:
     try:
         await send({"type": "http.response.start", "status": 200, "headers": served.headers})
         await send(served.message())
     except OSError as exc:
         raise ClientGone from exc
-
-
-class _Buffered:
-    """A whole answer, ready to be sent."""
-
-    def __init__(self, answer: Answer, headers: list[tuple[bytes, bytes]]) -> None:
-        self.answer = answer
-        self.headers = headers
-
-    def message(self) -> dict[str, object]:
-        return {"type": ANSWER, "answer": self.answer}
-
-    async def finish(self, exchange: Exchange) -> None:
-        """See `Remainder`: it is here already."""
-        exchange.attempts[-1].whole = True
-
-    async def abandon(self) -> None:
-        """See `Remainder`: nothing is open."""
-
-
-class _Unfolded(_Buffered):
-    """A whole answer to a client that asked for a stream."""
-
-    def message(self) -> dict[str, object]:
-        answer = self.answer
-        response = answer.response or get_format(answer.format).decode_response(answer.body)
-        return {"type": EVENTS, "frames": [Frame(unfold(response))], "more_body": False}
-
-
-class _Streaming:
-    """A stream under way: its decoder, and the frames that arrived last."""
-
-    def __init__(self, opened: Opened, call: Call, offer: Offer, limits: RelayLimits) -> None:
-        self._opened = opened
-        self._response = opened.response
-        self._chunks: AsyncIterator[bytes] = opened.response.chunks()
-        self._unhurried: Unhurried | None = None
-        if opened.attempt.outlives:
-            self._chunks = self._unhurried = Unhurried(self._chunks)
-        renamed = opened.attempt.model != call.model
-        self._decoder: StreamDecoder = opened.wire.stream_decoder(
-            full=offer.full or opened.wire.name != offer.format,
-            model=call.model if renamed else None,
-            hide_usage=limits.enforce_usage and not call.usage_wanted,
-        )
-        self._conversion = opened.conversion
-        self._received = 0
-        self._limit = limits.max_answer_bytes
-        self._step = TOOLS_CHECKPOINT_BYTES if runs_tools(call.body) else CHECKPOINT_BYTES
-        self._checkpoint = min(self._step, self._limit)
-        self._broken = False  # the transport failed: what the upstream has done is not known
-        self.frames: list[Frame] = []
-        self.headers = forwardable_response_headers(opened.response.headers)
-
-    @property
-    def is_cut(self) -> bool:
-        """Whether the answer was ended by us, with the upstream still talking."""
-        return self._conversion is not None and self._conversion.is_cut
-
-    async def begin(self) -> Self:
-        """Wait for the first frames. An error that comes before any output is raised: it can still be retried."""
-        try:
-            await self.advance()
-            first = next((event for frame in self.frames for event in frame.events), None)
-            if isinstance(first, Failed):
-                self._opened.attempt.refused = not self._broken
-                raise first.error
-        except BaseException:
-            await self.abandon()
-            raise
-        return self
-
-    async def advance(self) -> None:
-        """Replace `frames` by the next ones that arrive."""
-        try:
-            async for chunk in self._chunks:
-                self._received += len(chunk)
-                if self._received > self._limit:
-                    raise BodyTooLarge
-                frames = self._converted(self._decoder.feed(chunk))
-                if frames:
-                    self.frames = frames
-                    return
-        except BodyCut:
-            self._broken = True  # the decoder knows whether the answer was complete by then
-        except UpstreamFault as fault:
-            self._broken = True
-            self.frames = self._converted(self._decoder.fail(fault_error(fault)))
-            return
-        self.frames = self._converted(self._decoder.close()) or [Frame((Failed(truncated()),))]
-
-    def _converted(self, frames: list[Frame]) -> list[Frame]:
-        """`frames` as the client's side may see them."""
-        if self._conversion is None or not frames:
-            return frames
-        events = self._conversion.feed([event for frame in frames for event in frame.events])
-        return [Frame(events)] if events else []
-
-    def note(self, exchange: Exchange) -> bool:
-        """Take usage and ending out of `frames`. Returns whether they are the last."""
-        for frame in self.frames:
-            for event in frame.events:
-                if isinstance(event, UsageReported):
-                    exchange.usage = event.usage
-                elif isinstance(event, Ended):
-                    exchange.outcome = "complete"
-                    return True
-                elif isinstance(event, Failed):
-                    exchange.outcome = "failed"
-                    exchange.code = self._opened.attempt.error = event.error.code
-                    return True
-        if self._received > self._checkpoint:
-            self._checkpoint = self._received + self._step
-            exchange.produced.text_bytes = self._decoder.text_bytes()
-            self._note_tools(exchange)
-        return False
-
-    def _note_tools(self, exchange: Exchange) -> None:
-        tools = self._decoder.tools()
-        if tools != exchange.produced.tools:
-            exchange.produced.tools = tools
-
-    def count(self, exchange: Exchange) -> None:
-        """Note what hosted tools did, and how much text was relayed, unless the upstream has told the usage of a
-        complete answer."""
-        self._note_tools(exchange)
-        complete = exchange.outcome == "complete"
-        if complete:
-            _note_untold(exchange, self._decoder)
-        else:
-            exchange.produced.text_bytes, exchange.produced.text = self._decoder.text_bytes(), None
-
-    async def finish(self, exchange: Exchange) -> None:
-        """See `Remainder`."""
-        self._limit = min(self._limit, self._received + REMAINDER_BYTES)
-        outcome = exchange.outcome
-        try:
-            while not self.note(exchange):
-                await self.advance()
-            self._opened.attempt.whole = exchange.outcome == "complete"
-        finally:
-            self.count(exchange)
-            exchange.outcome = outcome
-            await self.abandon()
-
-    async def abandon(self) -> None:
-        """See `Remainder`."""
-        try:
-            if self._unhurried is not None:
-                await self._unhurried.aclose()
-        finally:
-            await self._response.aclose()
-
-    async def aclose(self, *, drain: bool) -> None:
-        """Give the connection back when its message ends in a moment, else close it."""
-        try:
-            if drain:
-                async with asyncio.timeout(DRAIN_SECONDS):
-                    async for _ in self._chunks:
-                        break
-        except (TimeoutError, UpstreamFault):
-            pass  # the answer is whole: only its connection cannot be used again
-        finally:
-            await self.abandon()
-
-
-def _tells_usage(exchange: Exchange) -> bool:
-    """Whether the upstream has reported what it read and what it generated. A zero is not believed unseen."""
-    usage = exchange.usage
-    return usage is not None and usage.output_tokens > 0 and usage.input_tokens > 0
-
-
-def _note_untold(exchange: Exchange, decoder: StreamDecoder) -> None:
-    """Keep the text of a complete stream whose upstream has not told the usage of all of it."""
-    unreported = decoder.unreported()
-    if unreported or not _tells_usage(exchange):
-        produced = exchange.produced
-        produced.text_bytes, produced.text, produced.unreported = decoder.text_bytes(), decoder.text(), unreported
-
-
-async def _read_answer(opened: Opened, call: Call, exchange: Exchange, limit: int) -> _Buffered:
-    """A buffered answer. Raises `UpstreamError` when it is an error or not JSON: then nothing was generated."""
-    wire = opened.wire
-    raw = await opened.response.read(limit)
-    opened.attempt.refused = True
-    body = _parse(raw)
-    exchange.usage = wire.read_usage(body)  # first: what comes of the answer may be an error
-    error = wire.read_error(opened.response.status, raw)
-    if error is not None:
-        raise error
-    opened.attempt.refused = False
-    exchange.produced.tools = wire.read_tools(body)
-    answer = Answer(wire.name, raw, body)
-    if opened.conversion is not None:
-        answer = replace(answer, response=opened.conversion.response(wire.decode_response(body)))
-    elif opened.attempt.model != call.model:
-        answer = wire.restore_model(answer, call.model)
-    if not _tells_usage(exchange):
-        said = wire.answer_said(body)
-        exchange.produced.text_bytes, exchange.produced.text = said.text_bytes, said.text()
-    return (_Unfolded if call.stream else _Buffered)(answer, _json_headers(opened))
-
-
-async def _fold_stream(opened: Opened, call: Call, exchange: Exchange, limit: int) -> _Buffered:
-    """The buffered answer in a stream that nobody asked for."""
-    decoder = opened.wire.stream_decoder(full=True, model=call.model, hide_usage=False)
-    events: list[Event] = []
-    size = 0
-    broken = False
-    try:
-        async for chunk in opened.response.chunks():
-            size += len(chunk)
-            if size > limit:
-                raise BodyTooLarge
-            events += (event for frame in decoder.feed(chunk) for event in frame.events)
-    except BodyCut:
-        broken = True
-    events += (event for frame in decoder.close() for event in frame.events)
-    exchange.produced.tools = decoder.tools()
-    for event in events:
-        if isinstance(event, Failed):
-            opened.attempt.refused = event is events[0] and not broken
-            raise event.error
-        if isinstance(event, UsageReported):
-            exchange.usage = event.usage
-    _note_untold(exchange, decoder)
-    if opened.conversion is not None:
-        response = fold(opened.conversion.feed(events))
-        return _Buffered(Answer(opened.wire.name, b"", {}, response), _json_headers(opened))
-    body = opened.wire.encode_response(
-        fold(events), call, request_id=exchange.request_id, created=int(exchange.started_at)
-    )
-    return _Buffered(Answer(opened.wire.name, dumps(body), body), _json_headers(opened))
-
-
-def _json_headers(opened: Opened) -> list[tuple[bytes, bytes]]:
-    """What crosses of the upstream's header fields; the body is JSON, whatever they call it."""
-    headers = forwardable_response_headers(opened.response.headers)
-    return [*(field for field in headers if field[0] != b"content-type"), (b"content-type", b"application/json")]
-
-
-def _parse(raw: bytes) -> JsonObject:
-    try:
-        body = loads(raw)
-    except ValueError:
-        raise UpstreamInvalidResponse("The upstream's answer is not JSON") from None
-    if not isinstance(body, dict):
-        raise UpstreamInvalidResponse("The upstream's answer is not a JSON object")
-    return body
 
 
 def _content_type(headers: RawHeaders) -> bytes:
