@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from oneapi_mw.errors import InvalidJson, InvalidRequest, RequestTooLarge
-from oneapi_mw.wire.body import MAX_DEPTH, check_model, may_repeat, parse_object
+from oneapi_mw.wire.body import MAX_DEPTH, check_model, may_repeat, parse_object, unrepeated
 
 
 @pytest.mark.parametrize(
@@ -90,6 +90,40 @@ def test_a_repeated_key_is_never_overlooked(keys: list[bytes]) -> None:
     spelled = [orjson.loads(b'"%s"' % key) for key in keys]
     if spelled.count("model") > 1:
         assert may_repeat(raw, (b'"model"',))
+
+
+_MODEL = (b'"model"',)
+_MEMBERS = st.tuples(
+    st.sampled_from([b"model", b"mode\\u006c", b"x", b"\\u0022y"]),
+    st.sampled_from([b"1", b'"a"', b'"\\u0022"', b'"\\\\u0022"', b'"\\""', b'{"model": 2}', b'["", ""]']),
+)
+
+
+@pytest.mark.parametrize(
+    ("raw", "kept"),
+    [
+        (b'{"model": "a", "x": 1.00}', True),
+        (b'{"model": "a", "x": {"model": "b"}}', True),
+        (b'{"model": "a", "x": "\\u00e9\\u0022"}', True),
+        (b'{"model": "a", "model": "b"}', False),
+        (b'{"model": "a", "mod\\u0065l": "b"}', False),
+        (b'{"model": "a", "model": "\\u0022\\u0022\\u0022\\u0022"}', False),
+        (b'{"model": "a", "x": "\\u0022", "model": 1, "y": "\\u0022"}', False),
+    ],
+)
+def test_bytes_pass_unless_a_key_is_repeated(raw: bytes, kept: bool) -> None:
+    written = orjson.dumps(orjson.loads(raw))
+    assert unrepeated(raw, written, _MODEL) == (raw if kept else written)
+    assert unrepeated(None, written, _MODEL) == written
+
+
+@given(st.lists(_MEMBERS, min_size=1, max_size=5))
+def test_bytes_with_a_repeated_key_never_pass(members: list[tuple[bytes, bytes]]) -> None:
+    raw = b"{" + b", ".join(b'"%s": %s' % member for member in members) + b"}"
+    spelled = [orjson.loads(b'"%s"' % key) for key, _ in members]
+    written = orjson.dumps(orjson.loads(raw))
+    if spelled.count("model") > 1:
+        assert unrepeated(raw, written, _MODEL) == written
 
 
 @pytest.mark.parametrize("model", ["gpt-4o", "a/b:c@d", "模型", "x" * 256])

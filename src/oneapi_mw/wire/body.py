@@ -63,6 +63,21 @@ def may_repeat(raw: bytes, keys: Iterable[bytes]) -> bool:
     return b"\\u00" in raw and any(escape in raw for escape in _ESCAPED_LETTERS)
 
 
+def unrepeated(raw: bytes | None, written: bytes, keys: Iterable[bytes]) -> bytes:
+    """`raw`, unless one of `keys` may be in it twice (see `may_repeat`): then `written`.
+
+    Args:
+        written: what was parsed of `raw`, written anew.
+    """
+    if raw is None or written == raw:
+        return written
+    # A member that parsing has dropped took its quotes with it, and only quotes spelled as numbers could make up for
+    # these. Counting them costs a third of looking for the keys, one by one.
+    if raw.count(b'"') == written.count(b'"') and b"\\u00" not in raw:
+        return raw
+    return written if may_repeat(raw, keys) else raw
+
+
 def check_model(model: object, *, code: str) -> str:
     """The model's name, safe to log, to store and to compare byte for byte. Raises `InvalidRequest`."""
     if model is None or model == "":
