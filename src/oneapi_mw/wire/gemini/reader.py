@@ -6,7 +6,7 @@ last finish of each counts, as old models put one on every chunk, and is told wh
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -46,11 +46,11 @@ _ENVELOPE = mapped(
 
 def in_camel_case(chunk: JsonObject) -> JsonObject:
     """`chunk` as it should be: some proxies write its names with underscores."""
-    if any("_" in key for key in chunk):
+    if _is_snake(chunk):
         return _respelled(chunk)
     candidates = chunk.get("candidates")
     for candidate in candidates if isinstance(candidates, list) else ():
-        if isinstance(candidate, dict) and (any("_" in key for key in candidate) or _snake_parts(candidate)):
+        if isinstance(candidate, dict) and (_is_snake(candidate) or _snake_parts(candidate)):
             return _respelled(chunk)
     return chunk
 
@@ -65,7 +65,12 @@ def _snake_parts(candidate: Mapping[str, Any]) -> bool:
     parts = content.get("parts") if isinstance(content, dict) else None
     if not isinstance(parts, list):
         return False
-    return any(isinstance(part, dict) and any("_" in key for key in part) for part in parts)
+    return _is_snake([name for part in parts if isinstance(part, dict) for name in part])
+
+
+def _is_snake(members: Iterable[str]) -> bool:
+    """Whether one of the names has an underscore. Every chunk comes by here, several times."""
+    return "_" in "".join(members)
 
 
 def _speaks(candidate: Mapping[str, Any]) -> bool:

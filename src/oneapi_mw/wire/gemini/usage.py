@@ -36,7 +36,9 @@ _TRAFFIC = {tier: word for word, tier in _TIERS.items()}
 
 def merge_usage(known: Mapping[str, Any], report: Mapping[str, Any]) -> JsonObject:
     """Reports of a stream are cumulative: of each field the last one counts."""
-    return {**known, **{name: value for name, value in report.items() if value is not None}}
+    if None in report.values():
+        report = {name: value for name, value in report.items() if value is not None}
+    return {**known, **report}
 
 
 def reports_output(chunk: Mapping[str, Any]) -> bool:
@@ -44,8 +46,10 @@ def reports_output(chunk: Mapping[str, Any]) -> bool:
     report = chunk.get("usageMetadata")
     if not isinstance(report, dict):
         return False
-    prompt, _, said, _, tool, total = (read_count(report.get(name)) for name in _COUNTS)
-    return said is not None or (total or 0) > (prompt or 0) + (tool or 0)
+    if read_count(report.get("candidatesTokenCount")) is not None:
+        return True
+    read = (read_count(report.get("promptTokenCount")) or 0) + (read_count(report.get("toolUsePromptTokenCount")) or 0)
+    return (read_count(report.get("totalTokenCount")) or 0) > read
 
 
 def decode_usage(usage: Mapping[str, Any], hosted: tuple[tuple[str, int], ...] = ()) -> Usage | None:
