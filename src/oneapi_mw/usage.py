@@ -99,7 +99,7 @@ NO_TOOLS = ToolUsage()
 
 def with_tools(usage: Usage, tools: ToolUsage) -> Usage:
     """`usage` with the calls of an answer: these say more than its report does, which may not count all of them."""
-    if tools == NO_TOOLS:
+    if not tools.hosted and not tools.meters:
         return usage
     known = {kind for kind, _ in tools.hosted}
     hosted = (*tools.hosted, *(call for call in usage.hosted if call[0] not in known))

@@ -14,11 +14,11 @@ def read_count(value: object) -> int | None:
 
     `7.0` is well-formed: in JSON it is the same number as `7`, and some languages write every number so.
     """
+    if type(value) is int:
+        return None if value > MAX_TOKENS else value if value > 0 else 0
     if type(value) is float and value.is_integer():
-        value = int(value)
-    if type(value) is not int or value > MAX_TOKENS:
-        return None
-    return max(0, value)
+        return read_count(int(value))
+    return None
 
 
 def object_in(report: Mapping[str, Any], name: str) -> Mapping[str, Any]:

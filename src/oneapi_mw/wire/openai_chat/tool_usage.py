@@ -37,6 +37,8 @@ _GROQ = {"search": SEARCH, "python": "code", "visit": "web_fetch", "visit_websit
 """Its words for the tools it ran."""
 _BUILT_IN = "$"
 """How the names of Moonshot's own functions begin."""
+_SHOWING = frozenset({"annotations", "executed_tools", "tool_calls"})
+"""Members of messages that show a call. Most messages have none."""
 MARKS = (b'"annotations"', b'"executed_tools"', b'"web_search"', b'"$')
 """What chunks hold that show a call."""
 
@@ -75,6 +77,8 @@ class ToolTally:
 
     def note_message(self, choice: int, message: Mapping[str, Any]) -> None:
         """A message, or the delta of one."""
+        if _SHOWING.isdisjoint(message):
+            return
         if "annotations" in message:
             cites = (note.get("type") == "url_citation" for note in members(message["annotations"]))
             self._searched = self._searched or any(cites)
@@ -90,7 +94,8 @@ class ToolTally:
 
     def usage(self, report: Mapping[str, Any], model: object) -> ToolUsage:
         """With what the upstream has reported by now, and what it calls the model."""
-        told, seen = told_calls(report), seen_counts(self._ran.values())
+        told = told_calls(report)
+        seen = seen_counts(self._ran.values()) if self._ran else {}
         if SEARCH not in seen and not told and (self._searched or _always_searches(model)):
             seen[SEARCH] = 1
         hosted = hosted_calls(told, seen) if told or seen else ()

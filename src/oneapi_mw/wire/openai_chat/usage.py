@@ -42,6 +42,8 @@ def decode_usage(usage: Mapping[str, Any]) -> Usage | None:
         return None
     prompt, completion = prompt or 0, completion or 0
     total = read_count(usage.get("total_tokens"))
+    if total == prompt + completion and total and usage.keys() <= _PLAIN:
+        return Usage(prompt, completion)
     prompt_parts, completion_parts = (
         object_in(usage, "prompt_tokens_details"),
         object_in(usage, "completion_tokens_details"),
@@ -76,6 +78,10 @@ def decode_usage(usage: Mapping[str, Any]) -> Usage | None:
         output_image=_part(completion_parts, "image_tokens", output),
         hosted=hosted_calls(told, {}) if told else (),
     )
+
+
+_PLAIN = frozenset({"prompt_tokens", "completion_tokens", "total_tokens"})
+"""All that many servers report, and nothing to find out about."""
 
 
 def says_zero(usage: Mapping[str, Any]) -> bool:
