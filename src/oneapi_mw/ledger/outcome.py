@@ -70,11 +70,11 @@ def _believed(owed: Owed, *, input_estimate: int, output_known: int) -> Owed:
 def _owed(exchange: Exchange, *, input_estimate: int, terms: Callable[[Attempt], BillingTerms]) -> list[Owed]:
     if not exchange.attempts:
         return []
-    failed = [
-        Owed(attempt, attempt.usage, FAILED_ATTEMPT)
-        for attempt in exchange.attempts
-        if attempt.usage is not None and attempt.usage != NOTHING and terms(attempt).bill_failed_attempts
-    ]
+    failed: list[Owed] = []
+    for attempt in exchange.attempts:
+        told = attempt.usage
+        if told is not None and told != NOTHING and terms(attempt).bill_failed_attempts:
+            failed.append(Owed(attempt, told, FAILED_ATTEMPT))
     attempt = exchange.attempts[-1]
     if failed and failed[-1].attempt is attempt:
         return failed

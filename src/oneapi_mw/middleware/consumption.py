@@ -13,6 +13,7 @@ from oneapi_mw.pricing.facts import CALLS, PRICE, call_facts, price_facts
 from oneapi_mw.pricing.price import RATIO_SCALE, SCALE, CompiledPrice
 from oneapi_mw.principal import Principal
 from oneapi_mw.routing.plan import Plan
+from oneapi_mw.types import JsonObject
 from oneapi_mw.usage import Usage, total_usage
 
 HOLD_CHARGED = "hold_charged"
@@ -51,14 +52,10 @@ def log_facts(
         metadata["usage_source"] = usage.source
     if exchange.outcome not in ("complete", "pending"):
         metadata["outcome"] = exchange.outcome
-    prices = [
-        price_facts(one.made, one.price, one.usage, group_ratio=one.group_ratio, archived=archived(one.price))
-        for one in charges
-    ]
     if len(charges) == 1:
-        metadata[PRICE] = prices[0]
+        metadata[PRICE] = _price_facts(charges[0], archived)
     else:
-        metadata[CALLS] = [call_facts(one.usage, facts) for one, facts in zip(charges, prices, strict=True)]
+        metadata[CALLS] = [call_facts(one.usage, _price_facts(one, archived)) for one in charges]
     return LogFacts(
         user_uuid=principal.user_uuid,
         username=principal.username,
@@ -77,6 +74,10 @@ def log_facts(
         is_stream=call.stream,
         metadata=metadata,
     )
+
+
+def _price_facts(one: Charged, archived: Callable[[CompiledPrice], bool]) -> JsonObject:
+    return price_facts(one.made, one.price, one.usage, group_ratio=one.group_ratio, archived=archived(one.price))
 
 
 def unexplained(exchange: Exchange, call: Call, principal: Principal) -> LogFacts:

@@ -21,7 +21,6 @@ from oneapi_mw.exchange import EXCHANGE, Exchange
 from oneapi_mw.ledger.base import Denied, Held, Ledger, Reserve
 from oneapi_mw.ledger.hold import HOLD, Hold
 from oneapi_mw.ledger.limits import MAX_QUOTA
-from oneapi_mw.models.catalogue import rules_of
 from oneapi_mw.pricing.archive import CardArchive
 from oneapi_mw.pricing.charge import worst_case
 from oneapi_mw.pricing.price import CompiledPrice
@@ -205,7 +204,7 @@ def _amounts(call: Call, plan: Plan, instant_ms: int) -> tuple[Quota, Quota]:
         if output is None:
             output = min(price.max_output or UNKNOWN_OUTPUT_TOKENS, UNKNOWN_OUTPUT_TOKENS) * call.candidates
         calls = tools
-        if rules_of(candidate.model).always_searches and not any(kind == "web_search" for kind, _ in tools):
+        if candidate.rules.always_searches and not any(kind == "web_search" for kind, _ in tools):
             calls = (*tools, ("web_search", 1))
         for likely in prices_in_reach(price, call.body, instant_ms):
             most = worst_case(

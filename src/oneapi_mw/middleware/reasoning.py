@@ -139,8 +139,9 @@ def _may_change(call: Call, scope: Scope) -> bool:
     asks = call.format != CHAT or _asks(call)
     if plan is None:
         return asks
-    if any(_tags_of(candidate, call, asks=asks) != "off" for candidate in plan.candidates):
-        return True
+    for candidate in plan.candidates:
+        if _tags_of(candidate, call, asks=asks) != "off":
+            return True
     return call.format == CHAT and switched_off(call.body)
 
 

@@ -130,18 +130,18 @@ class SettlementMiddleware:
                 log.warning("request_id=%s is voided as soon as the ledger is back: %s", hold.key, exc)
 
     async def _settle(self, scope: Scope, hold: Hold, prices: Prices) -> None:
+        exchange = EXCHANGE.get(scope)
         try:
-            await self._count(scope)
+            if self._counter is not None and (exchange.produced.text or exchange.parts):
+                await self._count(scope, self._counter)
         finally:  # a count that is cancelled, or fails, leaves an estimate
             await self._charge(scope, hold, prices)
 
-    async def _count(self, scope: Scope) -> None:
+    async def _count(self, scope: Scope, counter: TokenCounter) -> None:
         """Count what no upstream has told. Raises `CancelledError`, and whatever is no `Exception`."""
         exchange = EXCHANGE.get(scope)
-        if self._counter is None or not (exchange.produced.text or exchange.parts):
-            return
         try:
-            await count_untold(exchange, CALL.get(scope), PLAN.get(scope), self._counter)
+            await count_untold(exchange, CALL.get(scope), PLAN.get(scope), counter)
         except Exception:  # a counter is anybody's: its faults must not make answers free
             log.exception("request_id=%s could not be counted: it is charged by an estimate", exchange.request_id)
 
@@ -175,19 +175,23 @@ class SettlementMiddleware:
         if not owed:
             return None
         charges = prices.charges(owed)
-        final = sum(one.made.quota for one in charges)
-        if any(one.flag in AT_LEAST_THE_HOLD for one in owed):
-            final = max(final, hold.amount)
+        final = sum([charged.made.quota for charged in charges])
+        for one in owed:
+            if one.flag in AT_LEAST_THE_HOLD:
+                final = max(final, hold.amount)
         if final > MAX_QUOTA:
             log.error(
                 "request_id=%s would cost %d: its hold is charged instead, check usage and price", hold.key, final
             )
             final = hold.amount
-            charges = [one._replace(made=one.made._replace(flags=(*one.made.flags, HOLD_CHARGED))) for one in charges]
+            charges = [
+                charged._replace(made=charged.made._replace(flags=(*charged.made.flags, HOLD_CHARGED)))
+                for charged in charges
+            ]
         facts = log_facts(exchange, call, plan, PRINCIPAL.get(scope), charges, archived=self._is_kept)
-        for one in charges:
-            if one.made.flags:
-                warn(hold.key, one.made, one.price)
+        for charged in charges:
+            if charged.made.flags:
+                warn(hold.key, charged.made, charged.price)
         return final, facts
 
     def _is_kept(self, price: CompiledPrice) -> bool:

@@ -30,8 +30,6 @@ PARTS = (
 )
 """Counts that have no column of their own in the log."""
 _counts_of = attrgetter(*PARTS)
-_SPLITS = ("cache_read_audio", "cache_read_image")
-"""Of these zero says something: none is not the same as nobody knows."""
 
 
 def price_facts(made: Bill, price: CompiledPrice, usage: Usage, *, group_ratio: int, archived: bool) -> JsonObject:
@@ -74,8 +72,8 @@ def call_facts(usage: Usage, price: JsonObject) -> JsonObject:
 
 def _flags(made: Bill, price: CompiledPrice, usage: Usage) -> list[str]:
     flags = [] if price.layer == "free" else list(made.flags)
-    parts = usage.cache_read, usage.cache_write_5m, usage.cache_write_1h
-    if sum(parts) > usage.input_tokens or min(parts) < 0:
+    read, short, long = usage.cache_read, usage.cache_write_5m, usage.cache_write_1h
+    if (read or short or long) and (read + short + long > usage.input_tokens or min(read, short, long) < 0):
         flags.append("usage_clamped")
     if price.layer == "default":
         flags.append("price=default")
@@ -85,9 +83,10 @@ def _flags(made: Bill, price: CompiledPrice, usage: Usage) -> list[str]:
 def _usage_facts(usage: Usage) -> JsonObject:
     counts = _counts_of(usage)
     facts: JsonObject = {name: count for name, count in zip(PARTS, counts, strict=True) if count} if any(counts) else {}
-    for name in _SPLITS:
-        if getattr(usage, name) == 0:
-            facts[name] = 0
+    if usage.cache_read_audio == 0:  # of these two zero says something: none is not the same as nobody knows
+        facts["cache_read_audio"] = 0
+    if usage.cache_read_image == 0:
+        facts["cache_read_image"] = 0
     if usage.hosted:
         facts["hosted"] = dict(usage.hosted)
     if usage.meters:

@@ -9,12 +9,15 @@ from oneapi_mw.pricing.price import CompiledPrice
 from oneapi_mw.usage import service_variant
 
 _KEYS = ("speed", "service_tier", "serviceTier")
+_TELLING = frozenset(_KEYS)
 _MAY_BE_PRIORITY = "auto"
 """An explicit `auto` leaves it to the account, which may say priority."""
 
 
 def wished_service(body: Mapping[str, Any]) -> str:
     """The service a request of any format asks for; empty for the usual one."""
+    if _TELLING.isdisjoint(body):
+        return ""
     for key in _KEYS:
         if key in body and (variant := service_variant(body[key])):
             return variant
@@ -24,7 +27,7 @@ def wished_service(body: Mapping[str, Any]) -> str:
 def prices_in_reach(price: CompiledPrice, body: Mapping[str, Any], instant_ms: int) -> Sequence[CompiledPrice]:
     """The prices one of which a request will be charged at: the usual service may always step in."""
     usual = price.at(instant_ms)
-    if not price.variants:
+    if not price.variants or _TELLING.isdisjoint(body):
         return (usual,)
     wished = {wished_service(body)}
     if any(body[key] == _MAY_BE_PRIORITY for key in _KEYS if key in body):

@@ -105,7 +105,9 @@ async def fold_stream(opened: Opened, call: Call, exchange: Exchange, limit: int
 def _json_headers(opened: Opened) -> list[tuple[bytes, bytes]]:
     """What crosses of the upstream's header fields; the body is JSON, whatever they call it."""
     headers = forwardable_response_headers(opened.response.headers)
-    return [*(field for field in headers if field[0] != b"content-type"), (b"content-type", b"application/json")]
+    headers = [field for field in headers if field[0] != b"content-type"]
+    headers.append((b"content-type", b"application/json"))
+    return headers
 
 
 def _parse(raw: bytes) -> JsonObject:
