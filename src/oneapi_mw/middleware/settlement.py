@@ -77,9 +77,10 @@ class SettlementMiddleware:
             await self.app(scope, receive, send)
             return
 
-        exchange = EXCHANGE.get(scope)
+        exchange, call = EXCHANGE.get(scope), CALL.get(scope)
         exchange.remainders = self._remainders
-        prices = Prices(exchange, CALL.get(scope), PLAN.get(scope))
+        prices = Prices(exchange, call, PLAN.get(scope))
+        running = self._running if call.stream else None
         covered, tools = 0, NO_TOOLS  # text bytes and calls the hold was last found to cover
 
         async def send_after_settling(message: Message) -> None:
@@ -93,14 +94,14 @@ class SettlementMiddleware:
                     await self._cover(scope, hold, prices)
             await send(message)
 
-        if self._running is not None and CALL.get(scope).stream:
-            self._running.watch(hold.key, partial(_relayed, scope, prices))
+        if running is not None:
+            running.watch(hold.key, partial(_relayed, scope, prices))
         try:
             await self.app(scope, receive, send_after_settling)
         finally:
             exchange.remainders = None
-            if self._running is not None and not exchange.unfinished:
-                self._running.forget(hold.key)
+            if running is not None and not exchange.unfinished:
+                running.forget(hold.key)
             if hold.closed:
                 pass
             elif exchange.unfinished:

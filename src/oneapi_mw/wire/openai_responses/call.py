@@ -204,7 +204,7 @@ def prepare_upstream(call: Call, *, model: str) -> bytes:
     """The body for an upstream of this format: the client's own bytes wherever nothing must change.
 
     Bytes in which a key the gateway reads might be repeated are written anew, so that the upstream sees what was
-    authorised. A key that is in another object, too (the model of a tool, a state within text), costs only that.
+    authorised. A key that is in another object, too (the model of a tool, a state within text), costs that at most.
     """
     body, raw = call.body, call.raw
     if body.get("model") != model:
