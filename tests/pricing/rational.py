@@ -118,7 +118,7 @@ def quota(
         price = card.get("tools", {}).get(kind)
         if price is not None and not (by_image and kind == "image_generation"):
             owed += count * math.ceil(Fraction(price["usd_per_call"]) * UNITS)
-    if by_image and not (usage.output_image and rate(effective(card, usage, instant), "output_image") is not None):
+    if by_image and not (usage.output_tokens and rate(effective(card, usage, instant), "output_image") is not None):
         owed += sum(meter.count * math.ceil(image(by_image, meter) * UNITS * group) for meter in usage.meters)
     if owed == 0 and rate(effective(card, usage, instant), "input") and group:
         return 1
