@@ -24,6 +24,7 @@ from tests.cli.conftest import Shell
         ("deepseek-v4-flash", {"input": "0.15", "[peak 01:00-04:00, 06:00-10:00 UTC] input": "0.3"}),
         ("dall-e-3", {"image.usd_per_image.hd.1024x1792": "0.12"}),
         ("tts-1", {"usd_per_mchar": "15"}),
+        ("sonar-pro", {"input": "3", "usd_per_krequest": "14"}),
     ],
 )
 def test_show(shell: Shell, model: str, rows: dict[str, str]) -> None:

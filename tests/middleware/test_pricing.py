@@ -166,6 +166,24 @@ async def test_i_20_an_answer_without_usage_is_charged() -> None:
     assert (ledger.log[0].facts.metadata or {})["usage_source"] == "estimated"
 
 
+PER_REQUEST = priced(ratio=1, usd_per_krequest=12)
+
+
+@pytest.mark.parametrize("usage", [Usage(10, 10), Usage(0, 0), Usage(10, 10, meters=(Meter("requests", 1),)), None])
+async def test_a_fee_per_request_is_charged_once_and_explained(usage: Usage | None) -> None:
+    ledger = await settled(plan_of(PER_REQUEST, group_ratio=500_000), usage)
+    facts = facts_of(ledger)
+    assert facts["parts"]["media"] == 3_000
+    assert facts["usage"]["meters"] == [["requests", 1, "", ""]]
+    assert ledger.log[0].quota == 3_000 + facts["parts"]["tokens"]
+    assert recompute(row_of(ledger), facts, orjson.loads(facts["card"])) == ledger.log[0].quota
+
+
+async def test_a_request_without_a_fee_is_no_reading() -> None:
+    facts = facts_of(await settled(plan_of(priced(ratio=1, usd_per_kpage=1)), Usage(10, 10)))
+    assert "usage" not in facts
+
+
 # Holds.
 
 
@@ -192,6 +210,11 @@ def test_i_19_the_hold_is_for_the_tools_that_are_declared() -> None:
     assert held(price, body={"web_search_options": {}}) == 70 + 5_000
     later = {"type": "additional_tools", "role": "developer", "tools": [{"type": "web_search"}]}
     assert held(price, body={"input": [later]}) == 70 + 5_000
+
+
+def test_i_19_the_hold_is_for_the_request_too() -> None:
+    assert held(PER_REQUEST) == 6_000 + 70
+    assert hold_amounts(REQUEST, plan_of(PER_REQUEST)) == (6_000 + 70, 6_000 + 20)
 
 
 @pytest.mark.parametrize(

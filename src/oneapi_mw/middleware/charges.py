@@ -9,7 +9,7 @@ from typing import NamedTuple
 from oneapi_mw.canonical.call import Call
 from oneapi_mw.exchange import Attempt, Exchange
 from oneapi_mw.ledger.outcome import IMPLAUSIBLE, Owed
-from oneapi_mw.pricing.charge import Bill, bill, charge
+from oneapi_mw.pricing.charge import Bill, bill, charge, with_request
 from oneapi_mw.pricing.price import CompiledPrice
 from oneapi_mw.pricing.services import price_of_service, wished_service
 from oneapi_mw.routing.plan import Plan
@@ -46,6 +46,7 @@ class Prices:
         charges = []
         for attempt, usage, flag in owed:
             price = self.of(attempt.candidate, usage)
+            usage = with_request(usage, price)
             ratio = self.ratio(attempt)
             made = bill(usage, price, group_ratio=ratio)
             if flag:
@@ -63,7 +64,8 @@ class Prices:
 
     def charge(self, attempt: Attempt, usage: Usage) -> Quota:
         """What one upstream call costs."""
-        return charge(usage, self.of(attempt.candidate, usage), group_ratio=self.ratio(attempt))
+        price = self.of(attempt.candidate, usage)
+        return charge(with_request(usage, price), price, group_ratio=self.ratio(attempt))
 
     def of(self, candidate: int, usage: Usage) -> CompiledPrice:
         """The price of a candidate, for the instant the request began and the service it got."""

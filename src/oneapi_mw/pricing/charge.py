@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import NamedTuple
 
 from oneapi_mw.pricing.price import RATIO_SCALE, SCALE, CompiledPrice, MeterPrices, PartPrices
@@ -83,6 +84,18 @@ def bill(usage: Usage, price: CompiledPrice, *, group_ratio: int = RATIO_SCALE) 
             return Bill(1, 1, 0, 0, price.tier, ("minimum",))
         return Bill(tokens, tokens, 0, 0, price.tier)
     return _whole_bill(usage, price, tokens, group_ratio)
+
+
+def with_request(usage: Usage, price: CompiledPrice) -> Usage:
+    """`usage` of one upstream call, with the request that it is where `price` has a fee for each."""
+    if price.meters is None or "requests" not in price.meters.each:
+        return usage
+    if any(meter.kind == "requests" for meter in usage.meters):
+        return usage
+    return replace(usage, meters=(*usage.meters, _ONE_REQUEST))
+
+
+_ONE_REQUEST = Meter("requests", 1)
 
 
 def _parts_beyond_text(usage: Usage, price: CompiledPrice, parts: PartPrices, *, plain: int, read: int) -> int:
@@ -223,7 +236,7 @@ def worst_case(
     meters: Iterable[Meter] = (),
     text_only: bool = False,
 ) -> Quota:
-    """Most that a request can cost which reads and writes at most so many tokens.
+    """Most that a request can cost which takes one upstream call and reads and writes at most so many tokens.
 
     Every token at the dearest price of its side, in the dearest tier within reach.
 
@@ -245,8 +258,9 @@ def worst_case(
         if each >= _tool(IMAGES, 1, price, group_ratio, []):  # an answer may tell the call, and nothing of its image
             quota += each * sum(count for kind, count in calls if kind == IMAGES)
             calls = tuple(call for call in calls if call[0] != IMAGES)
-    if calls or readings or price.minimum:
-        quota = _whole_bill(Usage(hosted=calls, meters=readings), price, quota, group_ratio).quota
+    beside = with_request(Usage(hosted=calls, meters=readings), price)
+    if beside.hosted or beside.meters or price.minimum:
+        quota = _whole_bill(beside, price, quota, group_ratio).quota
     return quota or (1 if priced and group_ratio else 0)
 
 
