@@ -9,9 +9,10 @@ from typing import NamedTuple
 from oneapi_mw.canonical.call import Call
 from oneapi_mw.exchange import Attempt, Exchange
 from oneapi_mw.ledger.outcome import IMPLAUSIBLE, Owed
-from oneapi_mw.pricing.charge import Bill, bill, charge, with_request
+from oneapi_mw.pricing.charge import Bill, bill, charge, with_request, with_searches
 from oneapi_mw.pricing.price import CompiledPrice
 from oneapi_mw.pricing.services import price_of_service, wished_service
+from oneapi_mw.pricing.tools import declared_searches
 from oneapi_mw.routing.plan import Plan
 from oneapi_mw.routing.terms import BillingTerms
 from oneapi_mw.types import Quota
@@ -46,7 +47,7 @@ class Prices:
         charges = []
         for attempt, usage, flag in owed:
             price = self.of(attempt.candidate, usage)
-            usage = with_request(usage, price)
+            usage = self._counted(usage, price)
             ratio = self.ratio(attempt)
             made = bill(usage, price, group_ratio=ratio)
             if flag:
@@ -65,7 +66,12 @@ class Prices:
     def charge(self, attempt: Attempt, usage: Usage) -> Quota:
         """What one upstream call costs."""
         price = self.of(attempt.candidate, usage)
-        return charge(with_request(usage, price), price, group_ratio=self.ratio(attempt))
+        return charge(self._counted(usage, price), price, group_ratio=self.ratio(attempt))
+
+    def _counted(self, usage: Usage, price: CompiledPrice) -> Usage:
+        """`usage` of one upstream call as `price` counts it."""
+        usage = with_request(usage, price)
+        return with_searches(usage, price, declared_searches(self._call.body)) if usage.hosted else usage
 
     def of(self, candidate: int, usage: Usage) -> CompiledPrice:
         """The price of a candidate, for the instant the request began and the service it got."""

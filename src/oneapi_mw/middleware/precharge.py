@@ -24,6 +24,7 @@ from oneapi_mw.ledger.limits import MAX_QUOTA
 from oneapi_mw.pricing.archive import CardArchive
 from oneapi_mw.pricing.charge import worst_case
 from oneapi_mw.pricing.price import CompiledPrice
+from oneapi_mw.pricing.searches import SEARCH, is_search
 from oneapi_mw.pricing.services import prices_in_reach
 from oneapi_mw.pricing.tools import declared_calls, declares_tools
 from oneapi_mw.principal import PRINCIPAL, Principal
@@ -204,8 +205,8 @@ def _amounts(call: Call, plan: Plan, instant_ms: int) -> tuple[Quota, Quota]:
         if output is None:
             output = min(price.max_output or UNKNOWN_OUTPUT_TOKENS, UNKNOWN_OUTPUT_TOKENS) * call.candidates
         calls = tools
-        if candidate.rules.always_searches and not any(kind == "web_search" for kind, _ in tools):
-            calls = (*tools, ("web_search", 1))
+        if candidate.rules.always_searches and not any(is_search(kind) for kind, _ in tools):
+            calls = (*tools, (SEARCH, 1))
         for likely in prices_in_reach(price, call.body, instant_ms):
             most = worst_case(
                 likely,

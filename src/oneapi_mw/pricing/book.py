@@ -25,6 +25,7 @@ from oneapi_mw.immutable import immutable
 from oneapi_mw.pricing.card import Card, decode_card, has_prices, stack
 from oneapi_mw.pricing.compile import check_card, compile_card
 from oneapi_mw.pricing.price import CompiledPrice
+from oneapi_mw.pricing.searches import prices_over
 from oneapi_mw.pricing.table import EMPTY, PriceTable, section_of
 
 UnknownModelPolicy: TypeAlias = Literal["reject", "reference", "default_price"]
@@ -187,7 +188,7 @@ class PriceBook:
             )
         if self._tools_grouped:
             own["tools_use_group_ratio"] = True
-        return {**card, **own, "tools": {**card.get("tools", {}), **own.get("tools", {})}} if own else card
+        return {**card, **own, "tools": prices_over(card.get("tools", {}), own.get("tools", {}))} if own else card
 
     def _unknown(self, config: Mapping[str, Any]) -> CompiledPrice | None:
         if is_free_channel(config):

@@ -39,7 +39,8 @@ from oneapi_mw.pricing.figures import (
     text,
 )
 from oneapi_mw.pricing.price import resolution_key
-from oneapi_mw.pricing.tools import tool_kind
+from oneapi_mw.pricing.searches import prices_over
+from oneapi_mw.pricing.tools import priced_kind, tool_kind
 
 Card: TypeAlias = Mapping[str, Any]
 
@@ -200,9 +201,9 @@ def _tools(block: Mapping[str, Any]) -> dict[str, Any]:
         quota = given.get("quota_per_call")
         usd = read_piece_price(given, "usd_per_call")
         if usd is not None:
-            decoded[tool_kind(name)] = {"usd_per_call": text(usd)}
+            decoded[priced_kind(name)] = {"usd_per_call": text(usd)}
         elif type(quota) is int and quota >= 0:
-            decoded[tool_kind(name)] = {"quota_per_call": quota}
+            decoded[priced_kind(name)] = {"quota_per_call": quota}
         else:
             raise ValueError(f"tool {name!r} needs usd_per_call, or quota_per_call as a whole number from 0 up")
     return decoded
@@ -324,10 +325,10 @@ def stack(entry: Card, below: Card | None) -> dict[str, Any]:
     """
     if below is None:
         return dict(entry)
+    tools = prices_over(below.get("tools", {}), entry.get("tools", {}))
     if entry.get("mode") == "merge":
-        return merge(below, entry)
+        return {**merge(below, entry), "tools": tools} if tools else merge(below, entry)
     kept = {key: value for key, value in below.items() if not (prices_tokens(entry) and key in TOKEN_PART)}
-    tools = {**kept.get("tools", {}), **entry.get("tools", {})}
     stacked = {**kept, **entry}
     if tools:
         stacked["tools"] = tools

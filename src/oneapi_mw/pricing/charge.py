@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
 from oneapi_mw.pricing.price import RATIO_SCALE, SCALE, CompiledPrice, MeterPrices, PartPrices
+from oneapi_mw.pricing.searches import SEARCH
 from oneapi_mw.pricing.tools import IMAGES, TOLD_TO_CLIENTS, USUALLY_FREE
 from oneapi_mw.types import Quota
 from oneapi_mw.usage import Meter, Usage
@@ -96,6 +97,18 @@ def with_request(usage: Usage, price: CompiledPrice) -> Usage:
 
 
 _ONE_REQUEST = Meter("requests", 1)
+
+
+def with_searches(usage: Usage, price: CompiledPrice, declared: Sequence[str]) -> Usage:
+    """`usage` with its searches under the kind that `price` has for them: answers do not tell.
+
+    Args:
+        declared: kinds of search that the request declared. Of several the dearest holds.
+    """
+    kind = max(declared, key=lambda each: price.of_tool(each) or 0, default=SEARCH)
+    if kind not in price.tools or all(each != SEARCH for each, _ in usage.hosted):
+        return usage
+    return replace(usage, hosted=tuple((kind if each == SEARCH else each, count) for each, count in usage.hosted))
 
 
 def _parts_beyond_text(usage: Usage, price: CompiledPrice, parts: PartPrices, *, plain: int, read: int) -> int:
@@ -214,11 +227,11 @@ def _tool(
     """
     if count <= 0:
         return 0
-    if price.allowed_tools is not None and kind not in price.allowed_tools and kind not in TOLD_TO_CLIENTS:
+    if not price.allows(kind) and kind not in TOLD_TO_CLIENTS:
         flags.append(f"forbidden_tool:{kind}")  # it ran, and its provider charges for it
     if free:
         return 0
-    each = price.tools.get(kind)
+    each = price.of_tool(kind)
     if each is None:
         if kind not in USUALLY_FREE:
             flags.append(f"unpriced_tool:{kind}")

@@ -7,6 +7,7 @@ from dataclasses import field
 from types import MappingProxyType
 
 from oneapi_mw.immutable import immutable
+from oneapi_mw.pricing.searches import SEARCH, is_search, price_of
 from oneapi_mw.pricing.window import Span
 from oneapi_mw.types import Quota
 
@@ -182,6 +183,15 @@ class CompiledPrice:
         if metered == "tokens":
             return self.counts_tokens or (self.meters is not None and "requests" in self.meters.each)
         return True
+
+    def of_tool(self, kind: str) -> Quota | None:
+        """Quota units per call of a hosted tool, before the group ratio; `None` where it has no price."""
+        return price_of(kind, self.tools)
+
+    def allows(self, kind: str) -> bool:
+        """Whether policy allows a hosted tool."""
+        allowed = self.allowed_tools
+        return allowed is None or kind in allowed or (is_search(kind) and SEARCH in allowed)
 
     def at(self, instant_ms: int) -> CompiledPrice:
         """The price of a request that began at `instant_ms`, Unix milliseconds."""

@@ -17,6 +17,7 @@ from oneapi_mw.immutable import immutable
 from oneapi_mw.pricing.card import Card, prices_tokens
 from oneapi_mw.pricing.figures import PART_TOKENS, PER_MTOK, TEXT_TOKENS
 from oneapi_mw.pricing.names import aliases, fits, spellings
+from oneapi_mw.pricing.searches import prices_over
 
 VERSION = 1
 _SHORT = {kind: kind + PER_MTOK for kind in (*TEXT_TOKENS, *PART_TOKENS)}
@@ -166,7 +167,7 @@ class PriceTable:
         if at is not None:
             card["source"], card["date"] = self._sources[at[0]], at[1]
         if section.get("tools") and prices_tokens(card):
-            card["tools"] = {**section["tools"], **card.get("tools", {})}
+            card["tools"] = prices_over(section["tools"], card.get("tools", {}))
         return card
 
 

@@ -14,6 +14,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
 from typing import Any, NamedTuple
 
+from oneapi_mw.pricing.searches import PREVIEW, SEARCH, priced_apart
+
 _BEGINNINGS = (
     ("bash_code_execution", "code"),
     ("text_editor_code_execution", "code"),
@@ -87,6 +89,13 @@ class DeclaredTool(NamedTuple):
     """Calls it is allowed, as far as the tool itself says; 0 where it does not."""
     hosted: bool = True
     """Whether the vendor runs it."""
+    apart: str = ""
+    """The kind by which a card may price this one apart."""
+
+    @property
+    def priced_as(self) -> str:
+        """The kind whose price it has, where there is one: `CompiledPrice.of_tool` knows others."""
+        return self.apart or self.kind
 
     @property
     def has_fee(self) -> bool:
@@ -101,14 +110,27 @@ def tool_kind(name: str) -> str:
     return _known_kind(plain) or plain
 
 
+def priced_kind(name: str) -> str:
+    """As `tool_kind`, where prices tell kinds apart."""
+    return PREVIEW if _plain(name).startswith(PREVIEW) else tool_kind(name)
+
+
 def declared_calls(body: Mapping[str, Any]) -> tuple[tuple[str, int], ...]:
-    """Hosted tools that a request of any format declares, by kind, with the calls it allows them."""
+    """Hosted tools that a request of any format declares, by the kind they are priced as, with the calls it allows
+    them."""
     found: dict[str, int] = {}
     whole = _limit(body.get("max_tool_calls"))
     for tool in declared_tools(body):
         calls = tool.calls or (DECLARED_CALLS if tool.where == _SEARCH_OPTIONS else whole or DECLARED_CALLS)
-        found[tool.kind] = max(found.get(tool.kind, 0), calls)
+        found[tool.priced_as] = max(found.get(tool.priced_as, 0), calls)
     return tuple(found.items())
+
+
+def declared_searches(body: Mapping[str, Any]) -> tuple[str, ...]:
+    """What the searches that a request declares are priced as."""
+    if not declares_tools(body):
+        return ()
+    return tuple({tool.priced_as: None for tool in declared_tools(body) if tool.kind == SEARCH})
 
 
 _SEARCH_OPTIONS = "web_search_options"
@@ -128,7 +150,7 @@ def runs_tools(body: Mapping[str, Any]) -> bool:
 def declared_tools(body: Mapping[str, Any]) -> Iterator[DeclaredTool]:
     """All but the client's own functions, in a request of any format."""
     if isinstance(body.get(_SEARCH_OPTIONS), Mapping):
-        yield DeclaredTool("web_search", _SEARCH_OPTIONS, _SEARCH_OPTIONS, 0)
+        yield DeclaredTool(SEARCH, _SEARCH_OPTIONS, _SEARCH_OPTIONS, 0)
     if isinstance(body.get(_MCP_SERVERS), list) and body[_MCP_SERVERS]:
         yield DeclaredTool("mcp", _MCP_SERVERS, _MCP_SERVERS, 0)
     yield from _listed(body.get("tools"), "tools")
@@ -151,7 +173,8 @@ def _listed(tools: object, where: str, *, grouped: bool = False) -> Iterator[Dec
         for name in _names(tool):
             name = name[:MAX_NAME_CHARS]
             kind = tool_kind(name)
-            yield DeclaredTool(kind, name, path, _limit(tool.get("max_uses")), _is_hosted(kind, tool))
+            apart = priced_apart(_plain(name), tool) if kind == SEARCH else ""
+            yield DeclaredTool(kind, name, path, _limit(tool.get("max_uses")), _is_hosted(kind, tool), apart)
 
 
 def _names(tool: Mapping[str, Any]) -> Iterable[str]:

@@ -40,7 +40,7 @@ def _refusal(candidate: Candidate, call: Call, declared: Sequence[DeclaredTool])
     for tool in declared:
         if not tool.hosted or _is_left_out(tool, candidate, call):
             continue
-        if price.allowed_tools is not None and tool.kind not in price.allowed_tools:
+        if not price.allows(tool.priced_as):
             return ToolNotAllowed(
                 f"The tool {tool.name!r} is not allowed with model {call.model!r}: leave it out, or have {tool.kind!r} "
                 "added to the whitelist in the tooling of a channel that serves the model",
@@ -56,7 +56,7 @@ def _refusal(candidate: Candidate, call: Call, declared: Sequence[DeclaredTool])
 
 
 def _is_priced(tool: DeclaredTool, price: CompiledPrice) -> bool:
-    return tool.kind in price.tools or (tool.kind == IMAGES and price.prices_images)
+    return price.of_tool(tool.priced_as) is not None or (tool.kind == IMAGES and price.prices_images)
 
 
 def _is_left_out(tool: DeclaredTool, candidate: Candidate, call: Call) -> bool:
