@@ -19,13 +19,14 @@ from tests.relay.stack import (
     answer,
     ask,
     buffered,
+    channel,
     chunk,
     gateway,
     stream,
     streamed,
     usage_chunk,
 )
-from tests.relay.test_losses import CHAT, GEMINI, HI, MESSAGES, to
+from tests.relay.test_losses import CHAT, GEMINI, HI, MESSAGES, RESPONSES, to
 from tests.support.harness import call
 
 PROMPT = 10  # as estimated
@@ -207,3 +208,39 @@ async def test_and_so_it_does_as_a_failed_attempt(content: Any, type: int, bille
     told = await call(app, "POST", path, json=HI[path], headers=HEADERS)
     assert (told.status, len(upstream.requests)) == (500, 2)
     assert await ledger.check() == (11 + 4 * 7 if billed else 0)
+
+
+BROKEN: dict[str, Any] = {"id": "r", "object": "response", "model": "small", "output": [], "status": "in_progress"}
+ENDED = {
+    **BROKEN,
+    "status": "failed",
+    "error": {"code": "server_error", "message": "no"},
+    "usage": {"input_tokens": 11, "output_tokens": 7, "total_tokens": 18},
+}
+
+
+@pytest.mark.parametrize("path", [RESPONSES, CHAT, MESSAGES])
+@pytest.mark.parametrize(
+    ("as_stream", "in_events"),
+    [(False, False), (True, True), (False, True), (True, False)],
+    ids=["buffered", "streamed", "folded", "unfolded"],
+)
+@pytest.mark.parametrize(("billed", "charged"), [(False, 0), (True, 11 + 4 * 7)])
+async def test_a_response_that_failed_before_any_text_costs_what_it_tells(
+    path: str, as_stream: bool, in_events: bool, billed: bool, charged: int
+) -> None:
+    failing = Reply(response_events(BROKEN, ENDED), headers=SSE_TYPE) if in_events else buffered(orjson.dumps(ENDED))
+    upstream, ledger = ScriptedUpstream(failing, buffered(b"{}", status=500)), WatchedLedger()
+    served = channel(config={"api_format": "response", "bill_failed_attempts": billed})
+    app = gateway(upstream, ledger, channels=[served, replace(served, id=2)], retries=1)
+    body = {**HI[path], "stream": as_stream}
+    told = await call(app, "POST", path, json=body, headers=HEADERS)
+    assert (told.status, len(upstream.requests)) == (500, 2)
+    assert await ledger.check() == charged
+    assert ledger.hold.state == ("settled" if billed else "void")
+
+
+def response_events(*responses: Any) -> list[bytes]:
+    kinds = {"in_progress": "response.created", "failed": "response.failed"}
+    events = [{"type": kinds[each["status"]], "response": each} for each in responses]
+    return [b"event: %s\ndata: %s\n\n" % (event["type"].encode(), orjson.dumps(event)) for event in events]

@@ -48,3 +48,5 @@ class Failed:
     """The answer will not be completed. Decoders say so with an `UpstreamError`."""
 
     error: GatewayError
+    usage: Usage | None = None
+    """What the upstream tells of an answer of which nothing came before; of others `UsageReported` does."""

@@ -139,7 +139,7 @@ class Relay:
                     return await self._attempt(asked, index, timeouts, recovery, offer)
             except UpstreamError as failed:
                 attempt = exchange.attempts[-1]
-                attempt.error, attempt.usage = failed.code, exchange.usage
+                attempt.error, attempt.usage = failed.code, exchange.usage or attempt.usage
                 error = failed
                 remedy = _remedy(failed, attempt)
                 if remedy is not None and recovery is None and not _is_strict(call, plan.candidates[index]):

@@ -89,6 +89,7 @@ async def fold_stream(opened: Opened, call: Call, exchange: Exchange, limit: int
     for event in events:
         if isinstance(event, Failed):
             opened.attempt.refused = event is events[0] and not broken
+            exchange.usage = event.usage or exchange.usage
             raise event.error
         if isinstance(event, UsageReported):
             exchange.usage = event.usage

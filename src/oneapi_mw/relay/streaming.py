@@ -65,7 +65,7 @@ class Streaming:
             await self.advance()
             first = next((event for frame in self.frames for event in frame.events), None)
             if isinstance(first, Failed):
-                self._opened.attempt.refused = not self._broken
+                self._opened.attempt.refused, self._opened.attempt.usage = not self._broken, first.usage
                 raise first.error
         except BaseException:
             await self.abandon()
@@ -109,6 +109,7 @@ class Streaming:
                     return True
                 elif isinstance(event, Failed):
                     exchange.outcome = "failed"
+                    exchange.usage = event.usage or exchange.usage
                     exchange.code = self._opened.attempt.error = event.error.code
                     return True
         if self._received > self._checkpoint:

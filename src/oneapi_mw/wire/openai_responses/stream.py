@@ -187,7 +187,7 @@ class ResponsesStreamDecoder(SseStreamDecoder):
         """The frame that ends the stream with `error`, in this format's own words once something was shown."""
         frames = super()._fail(error)
         if not self._shown:
-            return frames
+            return frames if usage is None else [Frame((Failed(error, usage),))]
         events: list[Event] = [Failed(error)] if usage is None else [UsageReported(usage), Failed(error)]
         return [Frame(events, self._failed(error, usage), NAME)]
 
@@ -219,7 +219,8 @@ class ResponsesStreamDecoder(SseStreamDecoder):
                 self._ending = response
             if _is_failure(document):
                 known = response if isinstance(response, dict) else {}
-                return self._answered(events, failure(known if "error" in known else document))
+                error = failure(known if "error" in known else document)
+                return self._answered(events, error, decode_usage(known))
             self._tally.note(document)
             try:
                 events += self._meant(document)
@@ -229,9 +230,9 @@ class ResponsesStreamDecoder(SseStreamDecoder):
             return self._answered(events, None)
         return self._answered(events, truncated() if reader.said else no_answer())
 
-    def _answered(self, events: list[Event], error: UpstreamError | None) -> list[Frame]:
+    def _answered(self, events: list[Event], error: UpstreamError | None, usage: Usage | None = None) -> list[Frame]:
         self._over = True
-        ending = [] if error is None else [Frame((Failed(error),))]
+        ending = [] if error is None else [Frame((Failed(error, usage),))]
         if error is not None and not self._reader.said:
             return ending
         return [Frame(events), *ending]
