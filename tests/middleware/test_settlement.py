@@ -17,6 +17,7 @@ from oneapi_mw.middleware.settlement import SettlementMiddleware
 from oneapi_mw.pricing.price import SCALE
 from oneapi_mw.relay import watch as watch_module
 from oneapi_mw.routing.plan import PLAN
+from oneapi_mw.routing.terms import TERMS, BillingTerms
 from oneapi_mw.usage import Usage
 from tests.middleware.test_billing import PLAN_OF_TWO, run, scope_with
 from tests.relay.stack import (
@@ -111,6 +112,67 @@ async def test_a_drain_that_cuts_a_count_makes_nothing_free(monkeypatch: pytest.
     drain.cut()
     assert await drain.finish(60)
     assert await ledger.check() == ESTIMATED
+
+
+# Holds that are raised, and such as are charged whole. The hold is for 20 tokens read and 50 written, at one unit each.
+
+PLAIN = replace(PLAN_OF_TWO.candidates[0].price, output=SCALE)
+HOLD = 20 + 50
+
+
+def scope_of(terms: BillingTerms = TERMS) -> Scope:
+    only = replace(PLAN_OF_TWO.candidates[0], price=PLAIN, terms=terms)
+    return PLAN.put(scope_with(), replace(PLAN_OF_TWO, candidates=(only,)))
+
+
+@pytest.mark.parametrize(
+    ("cost", "raised"), [(2, 0), (HOLD * 4 // 5 - 1, 0), (HOLD * 4 // 5, 0), (HOLD * 4 // 5 + 1, 57), (HOLD, HOLD)]
+)
+async def test_a_hold_is_raised_once_four_fifths_of_it_are_used(cost: int, raised: int) -> None:
+    """By what the answer has cost so far, which is noted as well, should this process crash."""
+    seen: list[tuple[int, int]] = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        exchange = EXCHANGE.get(scope)
+        exchange.attempts.append(Attempt(1, "c-1", "one", "a", "url", "openai_chat", dispatched=True))
+        exchange.usage, exchange.produced.text_bytes = Usage(cost - 1, 1), 1
+        await send({"type": "http.response.body", "body": b"a", "more_body": True})
+        seen.append((ledger.hold.amount, ledger.hold.mark))
+        exchange.outcome = "complete"
+        await send({"type": "http.response.body", "body": b"b"})
+
+    ledger = WatchedLedger()
+    await run(PrechargeMiddleware(SettlementMiddleware(app, ledger=ledger), ledger=ledger), scope_of())
+    assert seen == [(HOLD + raised, raised or -1)]  # -1: nothing noted
+    assert await ledger.check() == cost
+
+
+@pytest.mark.parametrize(
+    ("attempt", "usage", "terms", "charged", "flags"),
+    [
+        ({"goes_on": True}, None, TERMS, HOLD, ["background"]),
+        ({"goes_on": True}, Usage(10, 10), TERMS, HOLD, ["background"]),
+        ({"goes_on": True}, Usage(60, 40), TERMS, 100, ["background"]),
+        ({"error": "reset"}, None, BillingTerms(ambiguous="hold"), HOLD, ["ambiguous:hold"]),
+        ({"error": "reset"}, None, BillingTerms(ambiguous="prompt_cost"), 20, ["ambiguous:prompt_cost"]),
+        ({"status": 200}, Usage(10, 10), BillingTerms(ambiguous="hold"), 20, []),
+    ],
+    ids=["untold", "less", "more", "hold", "prompt", "known"],
+)
+async def test_at_least_the_hold_is_charged_where_nobody_knows_more(
+    attempt: Any, usage: Usage | None, terms: BillingTerms, charged: int, flags: list[str]
+) -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        exchange = EXCHANGE.get(scope)
+        exchange.attempts.append(Attempt(1, "c-1", "one", "a", "url", "openai_chat", dispatched=True, **attempt))
+        exchange.usage, exchange.outcome = usage, "failed"
+
+    ledger = WatchedLedger()
+    await run(PrechargeMiddleware(SettlementMiddleware(app, ledger=ledger), ledger=ledger), scope_of(terms))
+    assert ledger.hold.request.amount == HOLD
+    assert await ledger.check() == charged
+    metadata: Any = ledger.log[0].facts.metadata
+    assert metadata["price"].get("flags", []) == flags
 
 
 # Nonsense from a stage inside.

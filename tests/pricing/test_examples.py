@@ -17,6 +17,7 @@ from oneapi_mw.pricing.shipped import shipped_table
 from oneapi_mw.usage import Meter, Usage
 from oneapi_mw.wire.anthropic_messages import FORMAT as MESSAGES
 from oneapi_mw.wire.openai_chat import FORMAT as CHAT
+from oneapi_mw.wire.openai_responses import FORMAT as RESPONSES
 
 
 def tokens(usd_in: Any, usd_out: Any, cached: Any = None, **more: Any) -> dict[str, Any]:
@@ -129,6 +130,26 @@ def test_e_7_the_wire_decides_whether_cached_tokens_are_within() -> None:
     assert charge(claude, price) == 12_600
     assert (chat.input_tokens, chat.cache_read) == (12_000, 9_000)  # writes are not told there
     assert charge(chat, price) == 4_500 + 1_350 + 5_250
+
+
+@pytest.mark.parametrize(
+    ("told", "quota"),
+    [
+        ({"cache_write_tokens_details": {"ttl_30m_tokens": 2_000, "ttl_12h_tokens": 500}}, 12_600),
+        ({"cache_write_tokens": 2_500}, 12_038),  # for how long is not told: at the price of the short term
+    ],
+)
+def test_e_7_writes_that_are_told_are_charged_by_how_long_they_last(told: dict[str, Any], quota: int) -> None:
+    price, parts = compile_card(decode_card(CLAUDE), layer="x"), {"cached_tokens": 9_000, **told}
+    usage = {"input_tokens": 12_000, "output_tokens": 700, "total_tokens": 12_700, "input_tokens_details": parts}
+    inclusive = RESPONSES.read_usage({"usage": usage})
+    assert inclusive is not None
+    assert charge(inclusive, price) == quota
+    if "cache_write_tokens" in told:  # chat knows no more than that
+        usage = {"prompt_tokens": 12_000, "completion_tokens": 700, "prompt_tokens_details": parts}
+        chat = CHAT.read_usage({"usage": usage})
+        assert chat is not None
+        assert charge(chat, price) == quota
 
 
 def test_e_10_nobody_is_billed_by_a_guess() -> None:
