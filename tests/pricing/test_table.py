@@ -140,6 +140,10 @@ def test_figures_in_yuan_were_converted_at_the_rate_the_supplement_names() -> No
     ("provider", "model", "tools"),
     [
         ("openai", "gpt-5", {"web_search": "0.01", "file_search": "0.0025", "code": "0.03"}),
+        ("openai", "gpt-4o", {"web_search": "0.01", "web_search_preview": "0.025"}),
+        ("openai", "gpt-4o-2024-05-13", {"web_search": "0.01", "web_search_preview": "0.025"}),
+        ("openai", "gpt-4.1-nano", {"web_search": "0.01", "web_search_preview": "0.025"}),
+        ("openai", "ft:gpt-4.1", {"web_search": "0.01", "web_search_preview": "0.025"}),
         ("openai", "gpt-4o-search-preview", {"web_search": "0.025"}),
         ("openai", "gpt-4o-mini-search-preview", {"web_search": "0.025"}),
         ("openai", "gpt-4o-mini-search-preview-2025-03-11", {"web_search": "0.025"}),
@@ -147,12 +151,19 @@ def test_figures_in_yuan_were_converted_at_the_rate_the_supplement_names() -> No
         ("anthropic", "claude-sonnet-4-5", {"web_search": "0.01", "web_fetch": "0"}),
         ("gemini", "gemini-2.5-pro", {"web_search": "0.035", "web_fetch": "0", "code": "0"}),
         ("gemini", "gemini-3-pro-preview", {"web_search": "0.014", "web_fetch": "0", "code": "0"}),
+        ("perplexity", "sonar", {"web_search": "0"}),
+        ("perplexity", "sonar-deep-research", {"web_search": "0.005"}),
         ("xai", "grok-4-0709", {"web_search": "0.005", "x_search": "0.005", "code": "0.005"}),
     ],
 )
 def test_calls_of_the_best_known_tools(provider: str, model: str, tools: dict[str, str]) -> None:
     found = {kind: price["usd_per_call"] for kind, price in CARDS[provider, model]["tools"].items()}
     assert found.items() >= tools.items()
+
+
+def test_previews_of_search_cost_models_that_reason_no_more_than_others() -> None:
+    for model in ("gpt-5", "gpt-5-mini", "o3", "o4-mini", "o4-mini-deep-research"):
+        assert "web_search_preview" not in CARDS["openai", model]["tools"]
 
 
 def test_supplements_say_where_they_are_from() -> None:

@@ -10,6 +10,7 @@ import pytest
 from oneapi_mw.ledger.rows import FACT_COLUMNS, fact_row
 from oneapi_mw.pricing.card import decode_card
 from oneapi_mw.pricing.recompute import recompute_row
+from oneapi_mw.pricing.shipped import shipped_table
 from tests.relay.stack import (
     COST,
     MODEL,
@@ -70,3 +71,22 @@ async def test_who_cannot_pay_the_fee_is_not_served() -> None:
     upstream, ledger = ScriptedUpstream(buffered()), WatchedLedger(FEE)
     assert (await ask(gateway(upstream, ledger, channels=[at()]))).status == 403
     assert not upstream.requests
+
+
+@pytest.mark.parametrize(
+    ("model", "tokens", "fee"), [("sonar", (18 + 1) // 2, 6_000), ("sonar-pro", 69, 7_000)], ids=["sonar", "sonar-pro"]
+)
+@pytest.mark.parametrize("size", ["low", "high"])
+async def test_a_shipped_fee_is_for_the_searches_of_the_request(model: str, tokens: int, fee: int, size: str) -> None:
+    used = {"prompt_tokens": 11, "completion_tokens": 7, "total_tokens": 18, "num_search_queries": 3}
+    upstream, ledger = ScriptedUpstream(buffered(answer("hi", usage=used, model=model))), WatchedLedger()
+    found = shipped_table().find(model, "")
+    assert found is not None
+    where = channel(models=(model,), model_configs={model: found.card}, base_url="https://api.perplexity.ai")
+    app = gateway(upstream, ledger, channels=[where])
+    told = await ask(app, model=model, web_search_options={"search_context_size": size})
+    assert told.status == 200, told.body
+    assert upstream.requests[0].body["web_search_options"] == {"search_context_size": size}
+    assert await ledger.check() == tokens + fee <= ledger.hold.amount
+    metadata: Any = ledger.log[0].facts.metadata
+    assert "flags" not in metadata["price"]
