@@ -132,6 +132,9 @@ def test_e_7_the_wire_decides_whether_cached_tokens_are_within() -> None:
     assert charge(chat, price) == 4_500 + 1_350 + 5_250
 
 
+LASTING = {"ephemeral_5m_input_tokens": 2_000, "ephemeral_1h_input_tokens": 500}
+
+
 @pytest.mark.parametrize(
     ("told", "quota"),
     [
@@ -145,11 +148,26 @@ def test_e_7_writes_that_are_told_are_charged_by_how_long_they_last(told: dict[s
     inclusive = RESPONSES.read_usage({"usage": usage})
     assert inclusive is not None
     assert charge(inclusive, price) == quota
-    if "cache_write_tokens" in told:  # chat knows no more than that
-        usage = {"prompt_tokens": 12_000, "completion_tokens": 700, "prompt_tokens_details": parts}
-        chat = CHAT.read_usage({"usage": usage})
-        assert chat is not None
-        assert charge(chat, price) == quota
+
+
+@pytest.mark.parametrize(
+    ("told", "quota"),
+    [
+        ({"cache_write_tokens": 2_500}, 12_038),
+        ({"cache_creation_tokens": 2_500}, 12_038),
+        ({"cache_write_tokens": 2_500, "cache_creation_token_details": LASTING}, 12_600),
+        ({"cache_creation_tokens": 2_500, "cache_creation_token_details": LASTING}, 12_600),
+        ({"cache_write_tokens": 0, "cache_creation_token_details": LASTING}, 11_100),
+        ({"cache_write_tokens": 2_500, "cache_creation_token_details": {"ephemeral_1h_input_tokens": "500"}}, 12_038),
+        ({"cache_write_tokens": 2_500, "cache_creation_token_details": None}, 12_038),
+    ],
+)
+def test_e_7_writes_in_chat_as_gateways_in_front_of_claude_tell_them(told: dict[str, Any], quota: int) -> None:
+    parts = {"cached_tokens": 9_000, **told}
+    usage = {"prompt_tokens": 12_000, "completion_tokens": 700, "prompt_tokens_details": parts}
+    chat = CHAT.read_usage({"usage": usage})
+    assert chat is not None
+    assert charge(chat, compile_card(decode_card(CLAUDE), layer="x")) == quota
 
 
 def test_e_10_nobody_is_billed_by_a_guess() -> None:

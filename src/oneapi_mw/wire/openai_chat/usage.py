@@ -55,7 +55,11 @@ def decode_usage(usage: Mapping[str, Any]) -> Usage | None:
         usage.get("cached_tokens"),
         usage.get("cache_read_input_tokens"),
     )
-    cache_write = _first(prompt_parts.get("cache_write_tokens"), usage.get("cache_creation_input_tokens"))
+    cache_write = _first(
+        prompt_parts.get("cache_write_tokens"),
+        prompt_parts.get("cache_creation_tokens"),
+        usage.get("cache_creation_input_tokens"),
+    )
     outside = _cached_outside(usage, total, prompt + completion)
     prompt += outside
     output, reasoning = _with_reasoning(completion, completion_parts.get("reasoning_tokens"), total, prompt)
@@ -65,12 +69,14 @@ def decode_usage(usage: Mapping[str, Any]) -> Usage | None:
     # Whatever does not fit is cut from the writes first: they are the dearest part.
     cache_read = min(cache_read, prompt)
     cache_write = min(cache_write, prompt - cache_read)
+    cache_write_1h = min(_lasting(prompt_parts), cache_write)
     told = told_calls(usage)
     return Usage(
         input_tokens=prompt,
         output_tokens=output,
         cache_read=cache_read,
-        cache_write_5m=cache_write,
+        cache_write_5m=cache_write - cache_write_1h,
+        cache_write_1h=cache_write_1h,
         input_audio=_part(prompt_parts, "audio_tokens", prompt),
         input_image=_part(prompt_parts, "image_tokens", prompt),
         reasoning=None if reasoning is None else min(reasoning, output),
@@ -82,6 +88,11 @@ def decode_usage(usage: Mapping[str, Any]) -> Usage | None:
 
 _PLAIN = frozenset({"prompt_tokens", "completion_tokens", "total_tokens"})
 """All that many servers report, and nothing to find out about."""
+
+
+def _lasting(prompt_parts: Mapping[str, Any]) -> int:
+    """Cache writes for an hour, as gateways in front of Claude tell them: part of all writes."""
+    return read_count(object_in(prompt_parts, "cache_creation_token_details").get("ephemeral_1h_input_tokens")) or 0
 
 
 def says_zero(usage: Mapping[str, Any]) -> bool:
