@@ -225,6 +225,34 @@ async def test_sqlite_is_durable_and_readers_wait_for_nobody(tmp_path: Path) -> 
             assert await connection.scalar(tables) == 1
 
 
+@pytest.mark.parametrize("ends", [True, False], ids=["ends", "stays"])
+async def test_a_new_sqlite_file_is_waited_for_while_another_process_is_at_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ends: bool
+) -> None:
+    """SQLite itself does not wait when a file is to keep a log and somebody writes."""
+    path = tmp_path / "new.db"
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    paused = asyncio.sleep
+
+    async def pause(seconds: float) -> None:
+        if ends and other.in_transaction:
+            other.execute("COMMIT")
+        await paused(0)
+
+    monkeypatch.setattr(asyncio, "sleep", pause)
+    database = Database(DatabaseUrl("sqlite", path=str(path)), EngineOptions(busy_timeout=5.0 if ends else 0.05))
+    if ends:
+        await database.start()
+        async with database.reading() as connection:
+            assert await connection.scalar(text("PRAGMA journal_mode")) == "wal"
+    else:
+        with pytest.raises(StoreUnavailable, match="locked"):
+            await database.start()
+    await database.aclose()
+    other.close()
+
+
 async def test_a_busy_sqlite_file_is_unavailable(tmp_path: Path) -> None:
     path = tmp_path / "x.db"
     async with opened(DatabaseUrl("sqlite", path=str(path), options={"_busy_timeout": "20"})) as database:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import re
 import sqlite3
+import time
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ from oneapi_mw.store.dsn import DatabaseUrl, Dialect
 
 OLDEST_SQLITE = (3, 35, 0)
 CONNECT_SECONDS = 5.0
+SWITCH_PAUSE = 0.02
 _EXTRA = {"postgresql": "postgres", "mysql": "mysql"}
 _WRITES = "oneapi_mw_writes"
 
@@ -220,6 +222,20 @@ def _busy_timeout(url: DatabaseUrl, options: EngineOptions) -> float:
     return int(milliseconds) / 1000 if milliseconds.isascii() and milliseconds.isdecimal() else options.busy_timeout
 
 
+async def _keep_a_log(driver: Any, seconds: float) -> None:
+    """Have a SQLite file keep a write-ahead log. A new one is switched once, and for that SQLite does not wait as it
+    does for all else when another process is at it: so we do."""
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            await (await driver.execute("PRAGMA journal_mode = WAL")).close()
+            return
+        except sqlite3.OperationalError as exc:
+            if exc.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() >= deadline:
+                raise
+        await asyncio.sleep(SWITCH_PAUSE)
+
+
 def _prepare_sqlite(engine: Engine, options: EngineOptions) -> None:
     """Transactions are begun by us: the driver would take the write lock only at the first write, and by then
     what was read may no longer be true."""
@@ -227,8 +243,9 @@ def _prepare_sqlite(engine: Engine, options: EngineOptions) -> None:
     @event.listens_for(engine, "connect")
     def connected(connection: Any, record: object) -> None:
         connection.isolation_level = None
+        connection.run_async(lambda driver: _keep_a_log(driver, options.busy_timeout))
         cursor = connection.cursor()
-        for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON"):
+        for pragma in ("synchronous = FULL", "foreign_keys = ON"):
             cursor.execute(f"PRAGMA {pragma}")
         cursor.close()
 
