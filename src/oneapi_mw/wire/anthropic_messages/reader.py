@@ -368,7 +368,8 @@ class _Block:
         """Characters since they were counted last."""
 
     def started(self) -> BlockStarted:
-        raise NotImplementedError
+        """How it begins."""
+        raise NotImplementedError  # every kind of block has its own
 
     def initial(self, events: list[Event]) -> None:
         """What the block had from the start."""
@@ -382,7 +383,7 @@ class _Block:
 
     def ended(self, events: list[Event]) -> Block:
         """What it has come to; adds what was held back to `events`."""
-        raise NotImplementedError
+        raise NotImplementedError  # every kind of block has its own
 
 
 class _Text(_Block):
